@@ -1,0 +1,104 @@
+"""A checkpoint folder: structure.json, weights.safetensors, meta.json; no pickle, no original weights."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from timm.models.vision_transformer import VisionTransformer
+
+from dgprune.errors import DgpruneError
+from dgprune.lineage import LineageStep, Origin
+from dgprune.models import Weights, rebuild, structure_of
+from dgprune.schema import Json, canonical_json, decode, encode, file_sha256, read_json
+from dgprune.structure import Structure
+
+SCHEMA = 1
+META, STRUCTURE, WEIGHTS = "meta.json", "structure.json", "weights.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointMeta:
+    """What a checkpoint is and where it comes from."""
+
+    schema: int
+    digest: str
+    label: str
+    weights_sha256: str
+    structure_sha256: str
+    lineage: tuple[LineageStep, ...]
+    origin: Origin
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """An opened checkpoint folder; the weights stay on disk until `load_model`."""
+
+    path: Path
+    meta: CheckpointMeta
+    structure: Structure
+
+
+def save_checkpoint(
+    folder: Path,
+    model: VisionTransformer,
+    *,
+    digest: str,
+    label: str,
+    lineage: tuple[LineageStep, ...],
+    origin: Origin,
+) -> None:
+    """Writes `model` into the (temporary) `folder`; `meta.json` carries digests of the other two files."""
+    from safetensors.torch import save_file
+
+    structure = structure_of(model, origin.model)
+    state: Weights = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+    save_file(state, folder / WEIGHTS)
+    (folder / STRUCTURE).write_text(canonical_json(structure) + "\n")
+    meta = CheckpointMeta(
+        schema=SCHEMA,
+        digest=digest,
+        label=label,
+        weights_sha256=file_sha256(folder / WEIGHTS),
+        structure_sha256=file_sha256(folder / STRUCTURE),
+        lineage=lineage,
+        origin=origin,
+    )
+    (folder / META).write_text(canonical_json(meta) + "\n")
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Whether `path` looks like a checkpoint folder."""
+    return (path / META).is_file()
+
+
+def open_checkpoint(path: Path) -> Checkpoint:
+    """The checkpoint in folder `path`; raises DgpruneError where a part is missing, changed or newer."""
+    if not path.is_dir():
+        raise DgpruneError(f"{path} is not a checkpoint folder; dgprune finetune and prune write them")
+    meta = decode(CheckpointMeta, _checked_schema(path / META), where=str(path / META))
+    for name, expected in ((STRUCTURE, meta.structure_sha256), (WEIGHTS, meta.weights_sha256)):
+        if not (path / name).is_file():
+            raise DgpruneError(f"{path / name} is missing; the checkpoint is incomplete")
+        if file_sha256(path / name) != expected:
+            raise DgpruneError(f"{path / name} was changed or torn after it was written; make it again")
+    structure = decode(Structure, read_json(path / STRUCTURE), where=str(path / STRUCTURE))
+    return Checkpoint(path=path, meta=meta, structure=structure)
+
+
+def _checked_schema(path: Path) -> Json:
+    value = read_json(path)
+    found = value.get("schema") if isinstance(value, dict) else None
+    if found != SCHEMA:
+        raise DgpruneError(f"{path} has schema {found!r}; this dgprune reads schema {SCHEMA}")
+    return dict(value)
+
+
+def load_model(checkpoint: Checkpoint) -> VisionTransformer:
+    """The model of a checkpoint, in evaluation mode."""
+    from dgprune.weights import read_weights
+
+    return rebuild(checkpoint.structure, read_weights(checkpoint.path / WEIGHTS))
+
+
+def describe(checkpoint: Checkpoint) -> Json:
+    """What `dgprune inspect` prints."""
+    return {"path": str(checkpoint.path), **encode(checkpoint.meta), "structure": encode(checkpoint.structure)}

@@ -1,0 +1,19 @@
+"""Images with a domain and a class: opened, split, and loaded under the leak guard."""
+
+from dgprune.data.dataset import DataSet, Sample, open_data
+from dgprune.data.images import Images, Purpose, load_images
+from dgprune.data.preprocessing import Preprocessing, to_input
+from dgprune.data.split import Split, leave_one_out
+
+__all__ = [
+    "DataSet",
+    "Images",
+    "Preprocessing",
+    "Purpose",
+    "Sample",
+    "Split",
+    "leave_one_out",
+    "load_images",
+    "open_data",
+    "to_input",
+]

@@ -1,0 +1,74 @@
+"""What a data set is: samples that know their domain, and a reader that decodes one of them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from PIL.Image import Image
+
+from dgprune.errors import DgpruneError
+from dgprune.schema import digest, nearest
+
+ROTATED_DIGITS = "rotated-digits"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One image: `key` finds it inside its data set, `label` is its index in `DataSet.classes`."""
+
+    domain: str
+    label: int
+    key: str
+
+
+class Reader(Protocol):
+    """Decodes one sample."""
+
+    def __call__(self, sample: Sample) -> Image:
+        """The image in RGB; raises OSError where it cannot be decoded."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSet:
+    """An opened data set. `file_digest` is the digest of every sample's name and size in bytes."""
+
+    name: str
+    classes: tuple[str, ...]
+    domains: tuple[str, ...]
+    samples: tuple[Sample, ...]
+    file_digest: str
+    read: Reader
+
+    def of_domain(self, domain: str) -> tuple[Sample, ...]:
+        """All samples of `domain`; raises DgpruneError where there is no such domain."""
+        if domain not in self.domains:
+            known = ", ".join(self.domains)
+            hint = nearest(domain, self.domains)
+            raise DgpruneError(f"{self.name} has no domain {domain!r} (it has {known}){hint}")
+        return tuple(sample for sample in self.samples if sample.domain == domain)
+
+    def describe(self) -> dict[str, str | list[str]]:
+        """What identifies the data in a record."""
+        return {
+            "name": self.name,
+            "classes": list(self.classes),
+            "domains": list(self.domains),
+            "file_digest": self.file_digest,
+        }
+
+
+def open_data(source: str) -> DataSet:
+    """The data set that `--data` names: `rotated-digits`, or a folder `domain/class/image`."""
+    if source == ROTATED_DIGITS:
+        from dgprune.data.digits import rotated_digits
+
+        return rotated_digits()
+    from dgprune.data.folder import image_folder
+
+    return image_folder(Path(source))
+
+
+def digest_of_samples(samples: tuple[Sample, ...], sizes: list[int]) -> str:
+    """Digest of the names and sizes of all samples, in order."""
+    rows = [[s.domain, s.label, s.key, size] for s, size in zip(samples, sizes, strict=True)]
+    return digest(rows)

@@ -1,0 +1,44 @@
+"""Where a file comes from: every stage from the first weights on, with the spec of each."""
+
+from dataclasses import dataclass
+
+from dgprune.data.preprocessing import Preprocessing
+from dgprune.schema import Json, digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineageStep:
+    """One stage: its digest names its folder and depends on the digest before it and on its spec."""
+
+    stage: str
+    digest: str
+    spec: Json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """What stays the same from the dense model to the artefact: model, data, held-out domain, input."""
+
+    model: str
+    data_name: str
+    data_digest: str
+    split_digest: str
+    split_seed: int
+    target: str
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+
+
+def next_step(lineage: tuple[LineageStep, ...], stage: str, spec: Json, origin: Origin) -> LineageStep:
+    """The step that follows `lineage`; equal inputs and spec give an equal digest."""
+    parent = lineage[-1].digest if lineage else ""
+    inputs = {"parent": parent, "stage": stage, "spec": spec, "split": origin.split_digest}
+    return LineageStep(stage=stage, digest=digest(inputs), spec=spec)
+
+
+def spec_of(lineage: tuple[LineageStep, ...], stage: str) -> Json | None:
+    """The spec of the last step of kind `stage`, or None where there was none."""
+    for step in reversed(lineage):
+        if step.stage == stage:
+            return step.spec
+    return None

@@ -1,0 +1,180 @@
+"""timm models in and out of their structure: create, describe, rebuild."""
+
+import dgprune.torchvision_shim  # noqa: F401 I001 - before timm, see there
+
+import timm
+import torch
+from timm.models.deit import VisionTransformerDistilled
+from timm.models.vision_transformer import VisionTransformer
+from torch import nn
+
+import dgprune.micro  # noqa: F401 - registers the quickstart's model
+from dgprune.data.preprocessing import RESAMPLING, Preprocessing
+from dgprune.errors import DgpruneError
+from dgprune.schema import nearest
+from dgprune.structure import Block, Structure
+
+FAMILIES = ("vit_", "deit_", "deit3_")
+Weights = dict[str, torch.Tensor]
+
+
+def create(name: str, *, num_classes: int, image_size: int | None) -> VisionTransformer:
+    """A randomly initialised timm model; seed torch first. `image_size` None keeps the model's own.
+
+    Raises DgpruneError for an unknown name (with the nearest one) or an unsupported family.
+    """
+    require_supported_name(name)
+    size = {} if image_size is None else {"img_size": image_size}
+    try:
+        model = timm.create_model(name, num_classes=num_classes, **size)
+    except AssertionError as error:
+        raise DgpruneError(f"{name} cannot take {image_size} px images: {error}") from None
+    structure_of(model, name)
+    assert isinstance(model, VisionTransformer)
+    return model.eval()
+
+
+def require_supported_name(name: str) -> None:
+    """Raises DgpruneError where `name` is not a timm model, or not of a supported family."""
+    bare = name.split(".")[0]
+    if not timm.is_model(bare):
+        known = [m for m in timm.list_models() if m.startswith(FAMILIES)]
+        raise DgpruneError(f"timm has no model {name!r}{nearest(bare, known)}")
+    if not bare.startswith(FAMILIES):
+        raise DgpruneError(f"{name} is of no supported family ({', '.join(f + '*' for f in FAMILIES)})")
+
+
+def preprocessing_of(model: nn.Module, image_size: int) -> Preprocessing:
+    """The model's own mean, std and interpolation, at `image_size` px."""
+    config = timm.data.resolve_model_data_config(model)
+    interpolation = config["interpolation"]
+    return Preprocessing(
+        image_size=image_size,
+        mean=tuple(config["mean"]),
+        std=tuple(config["std"]),
+        interpolation=interpolation if interpolation in RESAMPLING else "bicubic",
+    )
+
+
+def structure_of(model: nn.Module, name: str) -> Structure:
+    """The structure of a timm ViT or DeiT, read off its layers.
+
+    Raises DgpruneError where the model has parts that a Structure does not describe.
+    """
+    if type(model) not in (VisionTransformer, VisionTransformerDistilled):
+        raise DgpruneError(f"{name} is a {type(model).__name__}; supported are ViT and DeiT")
+    assert isinstance(model, VisionTransformer)
+    embedding = model.patch_embed
+    structure = Structure(
+        model=name,
+        image_size=embedding.img_size[0],
+        patch_size=embedding.patch_size[0],
+        num_classes=model.num_classes,
+        embed_dim=embedding.proj.out_channels,
+        prefix_tokens=model.num_prefix_tokens,
+        classifiers=2 if isinstance(model, VisionTransformerDistilled) else 1,
+        qkv_bias=model.blocks[0].attn.qkv.bias is not None,
+        layer_scale=hasattr(model.blocks[0].ls1, "gamma"),
+        class_position=not model.no_embed_class,
+        blocks=tuple(_block_of(block) for block in model.blocks),
+    )
+    have = {key: tuple(value.shape) for key, value in model.state_dict().items()}
+    need = {key: tuple(value.shape) for key, value in skeleton(structure).state_dict().items()}
+    if have != need:
+        odd = sorted(key for key in have.keys() | need.keys() if have.get(key) != need.get(key))
+        raise DgpruneError(f"{name} has parts that cannot be pruned yet ({', '.join(odd[:3])})")
+    return structure
+
+
+def _block_of(block: nn.Module) -> Block:
+    attention, mlp = block.attn, block.mlp
+    assert isinstance(attention, nn.Module) and isinstance(mlp, nn.Module)
+    heads, fc1 = attention.num_heads, mlp.fc1
+    assert isinstance(heads, int) and isinstance(fc1, nn.Linear)
+    assert isinstance(attention.qkv, nn.Linear)
+    return Block(
+        num_heads=heads,
+        head_dim=attention.qkv.out_features // (3 * heads),
+        mlp_hidden=fc1.out_features,
+    )
+
+
+def rebuild(structure: Structure, weights: Weights) -> VisionTransformer:
+    """The model of `structure` holding `weights`, in evaluation mode.
+
+    Raises DgpruneError where names or shapes of the weights do not fit the structure.
+    """
+    model = skeleton(structure)
+    try:
+        model.load_state_dict(weights, assign=True)
+    except RuntimeError as error:
+        reason = str(error).replace("\n", " ").replace("\t", "")
+        raise DgpruneError(f"weights do not fit the structure: {reason[:200]}") from None
+    for parameter in model.parameters():
+        parameter.requires_grad_(True)
+    return model.eval()
+
+
+def skeleton(structure: Structure) -> VisionTransformer:
+    """The model of `structure` without memory for its weights (on torch's meta device)."""
+    with torch.device("meta"):
+        model = timm.create_model(
+            structure.model, num_classes=structure.num_classes, img_size=structure.image_size
+        )
+        if len(model.blocks) != len(structure.blocks):
+            raise DgpruneError(
+                f"{structure.model} has {len(model.blocks)} blocks, "
+                f"the structure {len(structure.blocks)}"
+            )
+        _narrow_width(model, structure)
+        for block, wanted in zip(model.blocks, structure.blocks, strict=True):
+            _narrow_block(block, wanted, structure.embed_dim)
+    return model  # type: ignore[no-any-return]
+
+
+def _narrow_width(model: VisionTransformer, structure: Structure) -> None:
+    width = structure.embed_dim
+    model.embed_dim = model.num_features = model.head_hidden_size = width
+    old = model.patch_embed.proj
+    model.patch_embed.proj = nn.Conv2d(3, width, old.kernel_size, old.stride)
+    for name in ("cls_token", "dist_token", "pos_embed"):
+        token = getattr(model, name, None)
+        if token is not None:
+            setattr(model, name, nn.Parameter(token.new_empty(*token.shape[:-1], width)))
+    model.norm = _layer_norm(model.norm, width)
+    for name in ("head", "head_dist"):
+        if hasattr(model, name):
+            setattr(model, name, nn.Linear(width, structure.num_classes))
+
+
+def _narrow_block(block: nn.Module, wanted: Block, width: int) -> None:
+    attention, mlp = block.attn, block.mlp
+    assert isinstance(attention, nn.Module) and isinstance(mlp, nn.Module)
+    block.norm1 = _layer_norm(block.norm1, width)
+    block.norm2 = _layer_norm(block.norm2, width)
+    inner = wanted.attention_dim
+    attention.num_heads, attention.head_dim = wanted.num_heads, wanted.head_dim  # type: ignore[assignment]
+    attention.attn_dim, attention.scale = inner, wanted.head_dim**-0.5  # type: ignore[assignment]
+    old_qkv = attention.qkv
+    assert isinstance(old_qkv, nn.Linear)
+    attention.qkv = nn.Linear(width, 3 * inner, bias=old_qkv.bias is not None)
+    attention.proj = nn.Linear(inner, width)
+    mlp.fc1 = nn.Linear(width, wanted.mlp_hidden)
+    mlp.fc2 = nn.Linear(wanted.mlp_hidden, width)
+    for name in ("ls1", "ls2"):
+        scale = getattr(block, name)
+        if hasattr(scale, "gamma"):
+            scale.gamma = nn.Parameter(scale.gamma.new_empty(width))
+
+
+def _layer_norm(old: object, width: int) -> nn.LayerNorm:
+    if not isinstance(old, nn.LayerNorm):
+        raise DgpruneError(f"a {type(old).__name__} stands where a LayerNorm is needed: not prunable yet")
+    return type(old)(width, eps=old.eps)
+
+
+def set_fused_attention(model: nn.Module, fused: bool) -> None:
+    """Switches every attention between PyTorch's fused kernel and the plain products (same result)."""
+    for module in model.modules():
+        if hasattr(module, "fused_attn"):
+            module.fused_attn = fused  # type: ignore[assignment]

@@ -1,0 +1,96 @@
+"""From frozen dataclasses to JSON and back, and the digest that names a piece of work."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, fields, is_dataclass
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+from dgprune.errors import DgpruneError
+
+Json = dict[str, Any]
+T = TypeVar("T")
+
+
+def encode(value: Any) -> Any:
+    """JSON-ready form of a frozen dataclass (or of anything JSON already)."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    return value
+
+
+def canonical_json(value: Any) -> str:
+    """One spelling per value: sorted keys, no spaces, NaN refused; the text that is hashed."""
+    return json.dumps(
+        encode(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of the canonical JSON, as 64 hexadecimal digits."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@cache
+def _adapter(cls: type[Any]) -> Any:
+    from pydantic import ConfigDict, TypeAdapter  # 0.2 s: paid by commands, never by --help
+
+    cls.__pydantic_config__ = ConfigDict(extra="forbid", strict=False)  # type: ignore[attr-defined]
+    return TypeAdapter(cls)
+
+
+def decode(cls: type[T], value: Any, *, where: str) -> T:
+    """`value` (parsed JSON or TOML) as a `cls`; raises DgpruneError that names the field at fault."""
+    from pydantic import ValidationError
+
+    try:
+        result: T = _adapter(cls).validate_python(value)
+    except ValidationError as error:
+        raise DgpruneError(f"{where}: {_explain(error.errors()[0], cls)}") from None
+    return result
+
+
+def _explain(problem: Any, cls: type[Any]) -> str:
+    field = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        return f"unknown key {field!r}" + nearest(str(problem["loc"][-1]), _field_names(cls))
+    if problem["type"] in ("missing", "missing_argument", "missing_keyword_only_argument"):
+        return f"key {field!r} is missing"
+    return f"{field}: {problem['msg']}" if field else str(problem["msg"])
+
+
+def _field_names(cls: type[Any]) -> list[str]:
+    """Names of the fields of `cls` and of the dataclasses nested in it."""
+    names: list[str] = []
+    for field in fields(cls):
+        names.append(field.name)
+        inner = [field.type, *get_args(field.type)]
+        for candidate in inner:
+            if isinstance(candidate, type) and is_dataclass(candidate):
+                names += _field_names(candidate)
+    return names
+
+
+def read_json(path: Path) -> Any:
+    """Parsed JSON of a file; raises DgpruneError where it is missing or not JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DgpruneError(f"{path}: no such file") from None
+    except (OSError, ValueError) as error:
+        raise DgpruneError(f"{path}: not readable as JSON ({error})") from None
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """A hint such as `; did you mean 'sketch'?`, or nothing where no name is close."""
+    close = get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,108 @@
+"""Weights from a hub, from chance, or from a safetensors file; a pickle is never opened."""
+
+from pathlib import Path
+
+import timm
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
+
+from dgprune.errors import DgpruneError
+from dgprune.models import Weights, create, rebuild, require_supported_name, structure_of
+from dgprune.schema import file_sha256
+
+PRETRAINED, RANDOM = "pretrained", "random"
+
+
+def load_timm(
+    name: str, weights: str, *, num_classes: int, image_size: int | None, seed: int
+) -> VisionTransformer:
+    """A timm model with `weights` ("pretrained", "random" or a .safetensors file).
+
+    A classifier of another number of classes is left out and starts from chance, by `seed`; position
+    embeddings are resampled to `image_size`. Raises DgpruneError where the weights are not this model's.
+    """
+    torch.manual_seed(seed)
+    if weights == RANDOM:
+        return create(name, num_classes=num_classes, image_size=image_size)
+    if weights == PRETRAINED:
+        return _from_hub(name, num_classes=num_classes, image_size=image_size)
+    state = read_weights(Path(weights))
+    _require_fit(name, state, weights)
+    model = create(name, num_classes=num_classes, image_size=image_size)
+    fitted = checkpoint_filter_fn(state, model)
+    own = model.state_dict()
+    for key in list(fitted):
+        if key.split(".")[0] in ("head", "head_dist") and fitted[key].shape != own[key].shape:
+            fitted[key] = own[key]
+    return rebuild(structure_of(model, name), fitted)
+
+
+def identify(weights: str, seed: int) -> tuple[str, str]:
+    """A name for `weights` that holds no path, and a digest that tells two apart."""
+    if weights == RANDOM:
+        return RANDOM, f"seed-{seed}"
+    if weights == PRETRAINED:
+        return PRETRAINED, f"timm-{timm.__version__}"
+    path = _require_safetensors(Path(weights))
+    return path.name, file_sha256(path)
+
+
+def read_weights(path: Path) -> Weights:
+    """The tensors of a safetensors file; raises DgpruneError where it is missing, torn or a pickle."""
+    _require_safetensors(path)
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise DgpruneError(f"{path} is not a whole safetensors file ({error})") from None
+
+
+def _require_safetensors(path: Path) -> Path:
+    if not path.is_file():
+        raise DgpruneError(
+            f"--weights {path}: no such file; give pretrained, random or a .safetensors file"
+        )
+    with path.open("rb") as file:
+        head = file.read(10)
+    if head[:2] == b"PK" or head[:1] == b"\x80":
+        raise DgpruneError(
+            f"--weights {path} is a pickle, which can run code when opened; convert it to safetensors"
+        )
+    if len(head) < 10 or head[8:9] != b"{":
+        raise DgpruneError(f"--weights {path} is not a safetensors file")
+    return path
+
+
+def _require_fit(name: str, state: Weights, weights: str) -> None:
+    """Compares names and shapes with the model as timm makes it, classifier apart."""
+    require_supported_name(name)
+    with torch.device("meta"):
+        reference = timm.create_model(name).state_dict()
+    for key, value in reference.items():
+        if key not in state:
+            raise DgpruneError(f"--weights {weights} is not a {name}: {key} is missing")
+        if key.split(".")[0] in ("head", "head_dist"):
+            continue
+        if state[key].shape != value.shape:
+            raise DgpruneError(
+                f"--weights {weights} is not a {name}: {key} is {tuple(state[key].shape)}, "
+                f"needed {tuple(value.shape)}"
+            )
+    extra = sorted(state.keys() - reference.keys())
+    if extra:
+        raise DgpruneError(f"--weights {weights} is not a {name}: {extra[0]} is not part of it")
+
+
+def _from_hub(name: str, *, num_classes: int, image_size: int | None) -> VisionTransformer:
+    create(name, num_classes=num_classes, image_size=image_size)  # its errors are clearer than the hub's
+    size = {} if image_size is None else {"img_size": image_size}
+    try:
+        model = timm.create_model(name, pretrained=True, num_classes=num_classes, **size)
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise DgpruneError(
+            f"the hub gave no weights for {name} ({reason}); pass --weights FILE.safetensors or random"
+        ) from None
+    assert isinstance(model, VisionTransformer)
+    return model.eval()

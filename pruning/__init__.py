@@ -1,0 +1,1 @@
+"""Pruning by dependency groups, and fine-tuning before and after it."""

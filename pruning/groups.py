@@ -1,0 +1,135 @@
+"""The dependency groups of a ViT, found by torch-pruning's graph and scored as wholes.
+
+Every prunable unit is coupled to others: a channel of the residual stream runs through each layer that
+reads or writes it, an attention channel ties a row of q, k and v to a column of proj, an MLP unit a row of
+fc1 to a column of fc2. torch-pruning's DependencyGraph (Fang et al. 2023) finds these couplings by
+tracing; they are never listed by hand here.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch_pruning as tp
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+
+from dgprune.models import set_fused_attention
+from pruning.planning import Scores, UnitScores
+
+Sensitivity = Callable[[nn.Parameter], Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Groups:
+    """A traced graph with the root layer of every prunable axis."""
+
+    graph: tp.DependencyGraph
+    model: VisionTransformer
+
+    @property
+    def width_root(self) -> nn.Conv2d:
+        """The layer whose output channels are the residual stream."""
+        root = self.model.patch_embed.proj
+        assert isinstance(root, nn.Conv2d)
+        return root
+
+    def qkv(self, block: int) -> nn.Linear:
+        """The layer whose first third of outputs (q) stands for the attention channels."""
+        root = self.model.blocks[block].attn.qkv
+        assert isinstance(root, nn.Linear)
+        return root
+
+    def fc1(self, block: int) -> nn.Linear:
+        """The layer whose outputs are the MLP units."""
+        root = self.model.blocks[block].mlp.fc1
+        assert isinstance(root, nn.Linear)
+        return root
+
+
+def trace_groups(model: VisionTransformer) -> Groups:
+    """Traces `model`, whose attention is unfused from here on (the graph sees each product)."""
+    set_fused_attention(model, False)
+    parameter = next(model.parameters())
+    size = model.patch_embed.img_size
+    example = torch.zeros(1, 3, *size, device=parameter.device)
+    with torch.enable_grad():
+        graph = tp.DependencyGraph().build_dependency(
+            model, example, unwrapped_parameters=_tokens(model), verbose=False
+        )
+    return Groups(graph=graph, model=model)
+
+
+def _tokens(model: VisionTransformer) -> list[tuple[nn.Parameter, int]]:
+    """Parameters outside of layers (tokens, positions, layer scales) and their width axis."""
+    owned = {
+        id(p)
+        for module in model.modules()
+        if isinstance(module, nn.Linear | nn.Conv2d | nn.LayerNorm)
+        for p in module.parameters(recurse=False)
+    }
+    return [(p, p.ndim - 1) for p in model.parameters() if id(p) not in owned]
+
+
+def score_groups(groups: Groups, sensitivity: Sensitivity) -> UnitScores:
+    """Sum of `sensitivity` over each group, a score per unit.
+
+    `sensitivity(parameter)` is elementwise, in the parameter's shape. Tokens and position embeddings follow
+    their group and are not scored.
+    """
+    model = groups.model
+    width = groups.width_root
+    attention, mlp = [], []
+    for index, block in enumerate(model.blocks):
+        qkv, fc1 = groups.qkv(index), groups.fc1(index)
+        heads = block.attn.num_heads
+        assert isinstance(heads, int)
+        channels = qkv.out_features // 3
+        scores = _unit_sums(groups.graph, qkv, channels, sensitivity)
+        attention.append(scores.reshape(heads, channels // heads))
+        mlp.append(_unit_sums(groups.graph, fc1, fc1.out_features, sensitivity))
+    return UnitScores(
+        width=_unit_sums(groups.graph, width, width.out_channels, sensitivity),
+        attention=tuple(attention),
+        mlp=tuple(mlp),
+    )
+
+
+def _unit_sums(graph: tp.DependencyGraph, root: nn.Module, units: int, sensitivity: Sensitivity) -> Scores:
+    """Score of each of the first `units` outputs of `root`: the sum over everything coupled to it."""
+    sums = np.zeros(units)
+    group = graph.get_pruning_group(root, _out_channels_fn(root), list(range(units)))
+    for member in group.items:
+        layer = member.dep.target.module
+        if not isinstance(layer, nn.Linear | nn.Conv2d | nn.LayerNorm):
+            continue
+        is_output = graph.is_out_channel_pruning_fn(member.dep.handler)
+        channels = _channel_sums(layer, is_output, sensitivity)[np.asarray(member.idxs)]
+        np.add.at(sums, np.asarray(member.root_idxs), channels)
+    return sums
+
+
+def _channel_sums(
+    layer: nn.Linear | nn.Conv2d | nn.LayerNorm, is_output: bool, sensitivity: Sensitivity
+) -> Scores:
+    """Sum of the sensitivity of all weights of each output (or input) channel of one layer."""
+    weight = sensitivity(layer.weight).double()
+    if weight.ndim == 1:
+        sums = weight
+    else:
+        sums = weight.flatten(1).sum(1 if is_output else 0)
+    if is_output and layer.bias is not None:
+        sums = sums + sensitivity(layer.bias).double()
+    return sums.detach().cpu().numpy()
+
+
+def _out_channels_fn(root: nn.Module) -> Callable[..., nn.Module]:
+    pruner = tp.prune_conv_out_channels if isinstance(root, nn.Conv2d) else tp.prune_linear_out_channels
+    return pruner  # type: ignore[no-any-return]
+
+
+def remove(groups: Groups, root: nn.Module, indices: list[int]) -> None:
+    """Removes the outputs `indices` of `root` and everything coupled to them, in place."""
+    if indices:
+        groups.graph.get_pruning_group(root, _out_channels_fn(root), indices).prune()

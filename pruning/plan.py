@@ -1,0 +1,67 @@
+"""What stays: the indices kept on every prunable axis. A plan is JSON, so it can be read and edited."""
+
+from dataclasses import dataclass
+
+from dgprune.errors import DgpruneError
+from dgprune.structure import Block, Structure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockPlan:
+    """Kept heads, the kept dimensions of each kept head (as many in each), and kept MLP units."""
+
+    heads: tuple[int, ...]
+    head_dims: tuple[tuple[int, ...], ...]
+    mlp: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Kept channels of the residual stream, and what each block keeps."""
+
+    width: tuple[int, ...]
+    blocks: tuple[BlockPlan, ...]
+
+
+def everything(structure: Structure) -> Plan:
+    """The plan that removes nothing."""
+    return Plan(
+        width=tuple(range(structure.embed_dim)),
+        blocks=tuple(
+            BlockPlan(
+                heads=tuple(range(block.num_heads)),
+                head_dims=(tuple(range(block.head_dim)),) * block.num_heads,
+                mlp=tuple(range(block.mlp_hidden)),
+            )
+            for block in structure.blocks
+        ),
+    )
+
+
+def check(plan: Plan, structure: Structure) -> None:
+    """Raises DgpruneError, naming the axis, where `plan` does not fit `structure`."""
+    _check_axis("width", plan.width, structure.embed_dim)
+    if len(plan.blocks) != len(structure.blocks):
+        raise DgpruneError(f"the plan has {len(plan.blocks)} blocks, the model {len(structure.blocks)}")
+    for index, (kept, block) in enumerate(zip(plan.blocks, structure.blocks, strict=True)):
+        _check_axis(f"heads of block {index}", kept.heads, block.num_heads)
+        _check_axis(f"MLP of block {index}", kept.mlp, block.mlp_hidden)
+        if len(kept.head_dims) != len(kept.heads) or len({len(dims) for dims in kept.head_dims}) != 1:
+            raise DgpruneError(f"block {index}: every kept head must keep equally many dimensions")
+        for dims in kept.head_dims:
+            _check_axis(f"head dimensions of block {index}", dims, block.head_dim)
+
+
+def _check_axis(axis: str, kept: tuple[int, ...], size: int) -> None:
+    if not kept or list(kept) != sorted(set(kept)) or kept[0] < 0 or kept[-1] >= size:
+        raise DgpruneError(f"{axis}: the plan must keep ascending, distinct indices of 0 to {size - 1}")
+
+
+def planned(plan: Plan, structure: Structure) -> tuple[int, tuple[Block, ...]]:
+    """Width and blocks that `plan` leaves of `structure`."""
+    check(plan, structure)
+    blocks = tuple(
+        Block(num_heads=len(kept.heads), head_dim=len(kept.head_dims[0]), mlp_hidden=len(kept.mlp))
+        for kept in plan.blocks
+    )
+    return len(plan.width), blocks

@@ -1,0 +1,205 @@
+"""Training and recovery: AdamW, cosine with warm-up, soft distillation, selection on the sources."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor
+from torch.nn import functional
+
+from dgprune.data import Images, Preprocessing
+from dgprune.errors import DgpruneError
+from dgprune.models import Weights
+from dgprune.progress import SILENT, Progress
+from pruning.augmentation import augment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainSpec:
+    """How to train. `distill_weight` is the share of the teacher's soft targets in the loss.
+
+    `warmup_epochs` of linear warm-up come before the cosine; `temperature` softens both distributions
+    (Hinton et al. 2015).
+    """
+
+    epochs: int = 5
+    learning_rate: float = 1e-4
+    weight_decay: float = 0.05
+    batch_size: int = 32
+    warmup_epochs: float = 0.5
+    label_smoothing: float = 0.1
+    clip_norm: float = 1.0
+    distill_weight: float = 0.5
+    temperature: float = 3.0
+    augmentation: str = "photo"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch_size < 1 or self.learning_rate <= 0:
+            raise DgpruneError("--epochs and --batch-size must be 1 or more, --lr more than 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Epoch:
+    """One pass over the source images: mean loss, and validation accuracy of each source domain."""
+
+    loss: float
+    source_val: dict[str, float]
+
+    @property
+    def score(self) -> float:
+        """What selection looks at: the mean over source domains."""
+        return sum(self.source_val.values()) / len(self.source_val)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingRecord:
+    """Every epoch, and the one whose weights were kept."""
+
+    epochs: tuple[Epoch, ...]
+    chosen: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What is learnt: source images only, and the dense teacher where there is one."""
+
+    train: Images
+    validation: Images
+    preprocessing: Preprocessing
+    teacher: VisionTransformer | None = None
+
+
+def pick_device() -> torch.device:
+    """The GPU where there is one, the CPU otherwise."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def train(
+    model: VisionTransformer, task: Task, spec: TrainSpec, progress: Progress = SILENT
+) -> tuple[Weights, TrainingRecord]:
+    """Weights of the best epoch by mean source-validation accuracy, and the record of all epochs.
+
+    `model` is trained in place. Raises DgpruneError where the loss stops being a number.
+    """
+    device = pick_device()
+    torch.manual_seed(spec.seed)
+    generator = torch.Generator().manual_seed(spec.seed)
+    model.to(device)
+    teacher = task.teacher.to(device).eval() if task.teacher is not None else None
+    task = replace(task, teacher=teacher)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=spec.learning_rate, weight_decay=spec.weight_decay)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _cosine(spec, len(task.train)))
+    epochs: list[Epoch] = []
+    best: Weights = {}
+    chosen = 0
+    for index in progress.track(range(spec.epochs), spec.epochs, "training"):
+        loss = _one_epoch(model, task, spec, optimiser, schedule, generator, index)
+        epochs.append(Epoch(loss=loss, source_val=domain_accuracy(model, task)))
+        if not best or epochs[index].score > epochs[chosen].score:
+            chosen = index
+            best = {key: value.detach().clone() for key, value in model.state_dict().items()}
+    return best, TrainingRecord(epochs=tuple(epochs), chosen=chosen)
+
+
+def _cosine(spec: TrainSpec, images: int) -> "Schedule":
+    steps = math.ceil(images / spec.batch_size)
+    return Schedule(warmup=max(1.0, spec.warmup_epochs * steps), total=spec.epochs * steps)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """Share of the learning rate at a step: linear up over `warmup` steps, then half a cosine to 0."""
+
+    warmup: float
+    total: int
+
+    def __call__(self, step: int) -> float:
+        if step < self.warmup:
+            return (step + 1) / (self.warmup + 1)
+        done = (step - self.warmup) / max(1.0, self.total - self.warmup)
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+
+def _one_epoch(
+    model: VisionTransformer,
+    task: Task,
+    spec: TrainSpec,
+    optimiser: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+    generator: torch.Generator,
+    epoch: int,
+) -> float:
+    model.train()
+    losses: list[float] = []
+    for pixels, labels in _shuffled(task.train, spec.batch_size, generator, next(model.parameters()).device):
+        views = normalise(augment(pixels, spec.augmentation, generator), task.preprocessing)
+        loss = _loss(model, task.teacher, views, labels, spec)
+        losses.append(loss.item())
+        if not math.isfinite(losses[-1]):
+            raise DgpruneError(
+                f"the loss became {losses[-1]} in epoch {epoch + 1}, step {len(losses)}; lower --lr"
+            )
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(model.parameters(), spec.clip_norm)
+        optimiser.step()
+        schedule.step()
+    return sum(losses) / len(losses)
+
+
+def _shuffled(
+    images: Images, batch_size: int, generator: torch.Generator, device: torch.device
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches in random order: pixels [b, 3, px, px] of 0 to 1, and labels [b]."""
+    order = torch.randperm(len(images), generator=generator).numpy()
+    for start in range(0, len(order), batch_size):
+        chosen = order[start : start + batch_size]
+        pixels = torch.from_numpy(images.pixels[chosen]).to(device).permute(0, 3, 1, 2).float() / 255
+        yield pixels, torch.from_numpy(images.labels[chosen]).to(device)
+
+
+def _loss(
+    model: VisionTransformer,
+    teacher: VisionTransformer | None,
+    views: Tensor,
+    labels: Tensor,
+    spec: TrainSpec,
+) -> Tensor:
+    """Cross-entropy with smoothed labels, mixed with the teacher's soft targets."""
+    logits = model(views)
+    hard = functional.cross_entropy(logits, labels, label_smoothing=spec.label_smoothing)
+    if teacher is None or spec.distill_weight == 0:
+        return hard
+    with torch.no_grad():
+        soft_targets = (teacher(views) / spec.temperature).log_softmax(-1)
+    soft = functional.kl_div(
+        (logits / spec.temperature).log_softmax(-1), soft_targets, log_target=True, reduction="batchmean"
+    )
+    return (1 - spec.distill_weight) * hard + spec.distill_weight * spec.temperature**2 * soft
+
+
+def normalise(pixels: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """Model input from pixels [b, 3, px, px] of 0 to 1."""
+    mean = pixels.new_tensor(preprocessing.mean).view(1, 3, 1, 1)
+    std = pixels.new_tensor(preprocessing.std).view(1, 3, 1, 1)
+    return (pixels - mean) / std
+
+
+@torch.no_grad()
+def domain_accuracy(model: VisionTransformer, task: Task, batch_size: int = 128) -> dict[str, float]:
+    """Accuracy on the validation images of each source domain, which are not augmented."""
+    model.eval()
+    device = next(model.parameters()).device
+    seen: dict[str, list[bool]] = defaultdict(list)
+    for start in range(0, len(task.validation), batch_size):
+        stop = start + batch_size
+        pixels = torch.from_numpy(task.validation.pixels[start:stop]).to(device)
+        logits = model(normalise(pixels.permute(0, 3, 1, 2).float() / 255, task.preprocessing))
+        right = logits.argmax(-1).cpu().numpy() == task.validation.labels[start:stop]
+        for sample, correct in zip(task.validation.samples[start:stop], right, strict=True):
+            seen[sample.domain].append(bool(correct))
+    return {domain: sum(hits) / len(hits) for domain, hits in sorted(seen.items())}
