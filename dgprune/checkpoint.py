@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from timm.models.vision_transformer import VisionTransformer
 
 from dgprune.errors import DgpruneError
 from dgprune.lineage import LineageStep, Origin
-from dgprune.models import Weights, rebuild, structure_of
+from dgprune.models import rebuild, structure_of, VisionTransformer, Weights
 from dgprune.schema import Json, canonical_json, decode, encode, file_sha256, read_json
 from dgprune.structure import Structure
 

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import dgprune.torchvision_shim  # noqa: F401 I001 - before timm, see there
+
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from timm.models.vision_transformer import VisionTransformer
 

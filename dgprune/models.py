@@ -34,6 +34,16 @@ def create(name: str, *, num_classes: int, image_size: int | None) -> VisionTran
     return model.eval()
 
 
+def bare_model(name: str) -> VisionTransformer:
+    """The timm model of that name, without memory for its weights (on torch's meta device)."""
+    require_supported_name(name)
+    with torch.device("meta"):
+        model = timm.create_model(name)
+    structure_of(model, name)
+    assert isinstance(model, VisionTransformer)
+    return model
+
+
 def require_supported_name(name: str) -> None:
     """Raises DgpruneError where `name` is not a timm model, or not of a supported family."""
     bare = name.split(".")[0]

@@ -4,15 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import timm
-import torch
-from timm.models.vision_transformer import VisionTransformer
 
 from dgprune.checkpoint import Checkpoint, is_checkpoint, load_model, open_checkpoint
 from dgprune.data import DataSet, Split, leave_one_out, open_data
 from dgprune.errors import DgpruneError
 from dgprune.lineage import LineageStep, Origin, next_step
-from dgprune.models import preprocessing_of, require_supported_name
+from dgprune.models import VisionTransformer, bare_model, preprocessing_of
 from dgprune.schema import encode
 from dgprune.weights import RANDOM, identify, load_timm
 
@@ -87,10 +84,8 @@ def _from_checkpoint(checkpoint: Checkpoint, data: DataSet, split: Split) -> Sou
 
 
 def _from_timm(spec: SourceSpec, data: DataSet, split: Split) -> Source:
-    require_supported_name(spec.model)
+    bare = bare_model(spec.model)
     name, identity = identify(spec.weights, spec.seed)
-    with torch.device("meta"):
-        bare = timm.create_model(spec.model)
     size = spec.image_size or bare.patch_embed.img_size[0]
     origin = Origin(
         model=spec.model,

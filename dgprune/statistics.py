@@ -84,3 +84,11 @@ def accuracy_interval(record: AccuracyRecord, confidence: float = 0.95) -> Inter
 
     limits = binomtest(record.correct, record.images).proportion_ci(confidence, method="wilson")
     return Interval(low=float(limits.low), estimate=record.accuracy, high=float(limits.high))
+
+
+def judge(record: LatencyRecord) -> Verdict:
+    """The verdict on a paired record; INCONCLUSIVE too where the precision of its tier was not reached."""
+    interval = speedup_interval(record.blocks)
+    if (interval.high - interval.low) / 2 > record.spec.half_width * interval.estimate:
+        return Verdict.INCONCLUSIVE
+    return verdict(interval)

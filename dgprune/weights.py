@@ -2,14 +2,24 @@
 
 from pathlib import Path
 
+import dgprune.torchvision_shim  # noqa: F401 I001 - before timm, see there
+
 import timm
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
+from timm.models.vision_transformer import checkpoint_filter_fn
 
 from dgprune.errors import DgpruneError
-from dgprune.models import Weights, create, rebuild, require_supported_name, structure_of
+from dgprune.models import (
+    VisionTransformer,
+    Weights,
+    bare_model,
+    create,
+    rebuild,
+    require_supported_name,
+    structure_of,
+)
 from dgprune.schema import file_sha256
 
 PRETRAINED, RANDOM = "pretrained", "random"
@@ -77,8 +87,7 @@ def _require_safetensors(path: Path) -> Path:
 def _require_fit(name: str, state: Weights, weights: str) -> None:
     """Compares names and shapes with the model as timm makes it, classifier apart."""
     require_supported_name(name)
-    with torch.device("meta"):
-        reference = timm.create_model(name).state_dict()
+    reference = bare_model(name).state_dict()
     for key, value in reference.items():
         if key not in state:
             raise DgpruneError(f"--weights {weights} is not a {name}: {key} is missing")

@@ -16,11 +16,11 @@ from typing import Literal, get_args
 
 import numpy as np
 import torch
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.nn import functional
 
+from dgprune.models import VisionTransformer
 from dgprune.errors import DgpruneError
 from dgprune.progress import SILENT, Progress
 from pruning.groups import Groups, Sensitivity, score_groups

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch_pruning as tp
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from dgprune.models import set_fused_attention
+from dgprune.models import set_fused_attention, VisionTransformer
 from pruning.planning import Scores, UnitScores
 
 Sensitivity = Callable[[nn.Parameter], Tensor]

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from timm.models.vision_transformer import VisionTransformer
 
+from dgprune.models import VisionTransformer
 from dgprune.checkpoint import META, open_checkpoint, save_checkpoint
 from dgprune.data import Purpose, load_images, to_input
 from dgprune.data.images import Loading

@@ -4,10 +4,9 @@ import copy
 import math
 
 import torch
-from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
-from dgprune.models import rebuild, structure_of
+from dgprune.models import rebuild, structure_of, VisionTransformer
 from dgprune.structure import Structure
 from pruning.groups import Groups, remove, trace_groups
 from pruning.plan import BlockPlan, Plan, planned

@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 from torch.nn import functional
 
 from dgprune.data import Images, Preprocessing
 from dgprune.errors import DgpruneError
-from dgprune.models import Weights
+from dgprune.models import VisionTransformer, Weights
 from dgprune.progress import SILENT, Progress
 from pruning.augmentation import augment
 

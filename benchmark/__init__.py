@@ -1,0 +1,1 @@
+"""Accuracy and latency of the very file that is shipped."""

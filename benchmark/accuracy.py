@@ -1,0 +1,150 @@
+"""The stage `evaluate`: accuracy of one file on every domain, source and unseen."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from benchmark.runtimes import Runtime
+from benchmark.subject import OpenSubject, open_subject
+from dgprune.data import DataSet, Purpose, Sample, Split, load_images, open_data, to_input
+from dgprune.data.images import Images, Loading
+from dgprune.data.preprocessing import Floats
+from dgprune.environment import current_environment
+from dgprune.errors import DgpruneError
+from dgprune.progress import SILENT, Progress
+from dgprune.records import AccuracyRecord, Entry, RuntimeSpec, append_records, has_cell, read_records
+from dgprune.schema import digest, encode
+from dgprune.source import split_for
+from dgprune.stage import Done
+
+_IMAGES_AT_ONCE = 512
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluateSpec:
+    """What to evaluate (an artefact or checkpoint folder), and on what."""
+
+    subject: str
+    data: str
+    target: str
+    batch_size: int = 32
+    skip_bad_images: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Setting:
+    subject: OpenSubject
+    data: DataSet
+    runtime: RuntimeSpec
+    loading: Loading
+    batch_size: int
+
+
+def evaluate(spec: EvaluateSpec, records: Path, progress: Progress = SILENT) -> Done:
+    """Appends an accuracy record a domain to `records`: 20 % of each source, all of the target."""
+    subject = open_subject(Path(spec.subject))
+    data = open_data(spec.data)
+    split = split_for(data, spec.target, subject.subject.origin)
+    runtime = RuntimeSpec(name=subject.runtime_name, provider="cpu", threads=len(os.sched_getaffinity(0)))
+    cell = digest(
+        {"evaluate": subject.subject.sha256, "split": split.digest(), "runtime": encode(runtime)}
+    )
+    if has_cell(records, cell):
+        progress.line(f"already done: accuracy of {subject.subject.label} in {records}")
+        return Done(path=records, fresh=False, summary=_summary(read_records(records), cell))
+    setting = _Setting(
+        subject=subject,
+        data=data,
+        runtime=runtime,
+        loading=Loading(target=spec.target, skip_bad_images=spec.skip_bad_images, progress=progress),
+        batch_size=_batch_size(subject.batch, spec.batch_size),
+    )
+    with subject.open(runtime) as opened:
+        found = [
+            _measure(setting, opened, domain, samples) for domain, samples in _by_domain(split).items()
+        ]
+    append_records(records, cell, found)
+    for record in found:
+        progress.line(
+            f"{record.subject.label} on {record.domain} ({record.role}): "
+            f"{record.accuracy:.2%} of {record.images} images"
+        )
+    return Done(path=records, fresh=True, summary=_summary(read_records(records), cell))
+
+
+def _batch_size(batch: str, asked: int) -> int:
+    if asked < 1:
+        raise DgpruneError("--batch-size must be 1 or more")
+    return asked if batch == "dynamic" else int(batch)
+
+
+def _by_domain(split: Split) -> dict[str, list[Sample]]:
+    domains: dict[str, list[Sample]] = {}
+    for sample in [*split.validation, *split.held_out]:
+        domains.setdefault(sample.domain, []).append(sample)
+    return dict(sorted(domains.items()))
+
+
+def _measure(
+    setting: _Setting, runtime: Runtime, domain: str, samples: Sequence[Sample]
+) -> AccuracyRecord:
+    subject = setting.subject.subject
+    classes = len(subject.origin.classes)
+    confusion = np.zeros((classes, classes), dtype=np.int64)
+    right: list[bool] = []
+    for start in range(0, len(samples), _IMAGES_AT_ONCE):
+        images = load_images(
+            setting.data,
+            samples[start : start + _IMAGES_AT_ONCE],
+            subject.origin.preprocessing,
+            purpose=Purpose.REPORT,
+            loading=setting.loading,
+        )
+        predicted = _logits(runtime, images, setting).argmax(1)
+        np.add.at(confusion, (images.labels, predicted), 1)
+        right += (predicted == images.labels).tolist()
+    role: Literal["target", "source-val"] = (
+        "target" if domain == setting.loading.target else "source-val"
+    )
+    return AccuracyRecord(
+        subject=subject,
+        runtime=setting.runtime,
+        domain=domain,
+        role=role,
+        confusion=tuple(tuple(int(n) for n in row) for row in confusion),
+        correct_hex=f"{int(''.join('1' if hit else '0' for hit in right), 2):x}",
+        environment=current_environment(),
+    )
+
+
+def _logits(runtime: Runtime, images: Images, setting: _Setting) -> Floats:
+    """Logits [n, classes] of all images; the last batch is padded where the batch size is fixed."""
+    preprocessing = setting.subject.subject.origin.preprocessing
+    size = setting.batch_size
+    logits = []
+    for start in range(0, len(images), size):
+        batch = to_input(images.pixels[start : start + size], preprocessing)
+        count = len(batch)
+        if setting.subject.batch != "dynamic" and count < size:
+            batch = np.concatenate([batch, np.zeros((size - count, *batch.shape[1:]), batch.dtype)])
+        runtime.bind([batch])
+        runtime.infer(0)
+        logits.append(runtime.output(0)[:count])
+    found = np.concatenate(logits)
+    if not np.isfinite(found).all():
+        raise DgpruneError(f"{setting.subject.file} gave logits that are not numbers")
+    return found
+
+
+def _summary(entries: list[Entry], cell: str) -> dict[str, object]:
+    """Accuracy by domain, of the records of `cell`."""
+    found = [e.record for e in entries if e.cell == cell and isinstance(e.record, AccuracyRecord)]
+    return {
+        "label": found[0].subject.label,
+        "sha256": found[0].subject.sha256,
+        "accuracy": {f"{record.domain} ({record.role})": record.accuracy for record in found},
+    }

@@ -1,0 +1,249 @@
+"""The stage `bench`: latency of a file, alone or against a baseline, in a child process of its own."""
+
+import hashlib
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmark.harness import Measurement
+from benchmark.subject import OpenSubject, open_subject
+from benchmark.tiers import tier
+from benchmark.worker import Job
+from dgprune.data import Purpose, load_images, open_data
+from dgprune.data.images import Loading
+from dgprune.data.preprocessing import Bytes
+from dgprune.data.split import balanced
+from dgprune.environment import current_environment
+from dgprune.errors import DgpruneError
+from dgprune.progress import SILENT, Progress
+from dgprune.records import (
+    Arm,
+    BenchSpec,
+    LatencyRecord,
+    RuntimeSpec,
+    append_records,
+    has_cell,
+    read_records,
+)
+from dgprune.schema import Json, decode, digest, encode, read_json
+from dgprune.source import split_for
+from dgprune.stage import Done
+from dgprune.statistics import Verdict, judge, median_latency_s, speedup_interval
+
+BATCHES = 8
+_EXIT = {Verdict.FASTER: 0, Verdict.EQUIVALENT: 0, Verdict.SLOWER: 1, Verdict.INCONCLUSIVE: 3}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatencySpec:
+    """What to time: artefact folders, batch sizes, and the data whose source images are fed in."""
+
+    artefact: str
+    data: str
+    baseline: str | None = None
+    batch_sizes: tuple[int, ...] = (1, 8, 32)
+    tier: str = "default"
+    threads: int = 1
+    seed: int = 0
+    skip_bad_images: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.batch_sizes or min(self.batch_sizes) < 1:
+            raise DgpruneError("--batch takes numbers of 1 or more, such as 1,8,32")
+        cores = len(os.sched_getaffinity(0))
+        if not 1 <= self.threads <= cores:
+            raise DgpruneError(f"--threads {self.threads}: this process may use 1 to {cores} cores")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Cell:
+    candidate: OpenSubject
+    baseline: OpenSubject | None
+    runtime: RuntimeSpec
+    spec: BenchSpec
+    batch_size: int
+
+    def digest(self) -> str:
+        return digest(
+            {
+                "bench": self.candidate.subject.sha256,
+                "baseline": self.baseline.subject.sha256 if self.baseline else None,
+                "runtime": encode(self.runtime),
+                "spec": encode(self.spec),
+                "batch_size": self.batch_size,
+            }
+        )
+
+    def name(self) -> str:
+        against = f" against {self.baseline.subject.label}" if self.baseline else ""
+        return f"{self.candidate.subject.label}{against}, batch {self.batch_size}"
+
+
+def bench(spec: LatencySpec, records: Path, progress: Progress = SILENT) -> Done:
+    """Appends a latency record a batch size to `records`.
+
+    The exit code is that of the worst verdict. Raises DgpruneError where the arms differ in more than
+    the network, or a child process fails.
+    """
+    cells = _cells(spec)
+    missing = [cell for cell in cells if not has_cell(records, cell.digest())]
+    random.Random(spec.seed).shuffle(missing)  # so that drift does not follow the batch size
+    if not missing:
+        progress.line(f"already done: latency of {cells[0].candidate.subject.label} in {records}")
+    pixels = _pixels(spec, cells[0], progress) if missing else None
+    for cell in progress.track(missing, len(missing), "timing"):
+        assert pixels is not None
+        record = _measure(cell, pixels)
+        append_records(records, cell.digest(), [record])
+        progress.line(describe(record))
+    found = _records_of(cells, records)
+    code = max((_EXIT[judge(r)] for r in found if r.baseline), default=0)
+    return Done(path=records, fresh=bool(missing), summary=_summary(found), exit_code=code)
+
+
+def _cells(spec: LatencySpec) -> list[_Cell]:
+    candidate = open_subject(Path(spec.artefact))
+    baseline = open_subject(Path(spec.baseline)) if spec.baseline else None
+    for opened in (candidate, baseline):
+        if opened is not None and opened.subject.format != "onnx":
+            raise DgpruneError(f"{opened.file} is a checkpoint; bench times artefacts (dgprune export)")
+    if baseline is not None:
+        require_comparable(candidate, baseline)
+    runtime = RuntimeSpec(name="onnxruntime", provider="cpu", threads=spec.threads)
+    for size in spec.batch_sizes:
+        if candidate.batch not in ("dynamic", str(size)):
+            raise DgpruneError(f"{candidate.file} was exported for batch {candidate.batch}, not {size}")
+    return [
+        _Cell(
+            candidate=candidate,
+            baseline=baseline,
+            runtime=runtime,
+            spec=tier(spec.tier, spec.seed + size),
+            batch_size=size,
+        )
+        for size in spec.batch_sizes
+    ]
+
+
+def require_comparable(candidate: OpenSubject, baseline: OpenSubject) -> None:
+    """Raises DgpruneError, naming the difference, where the arms differ in more than the network."""
+    a, b = candidate.subject, baseline.subject
+    parts = {
+        "format": (a.format, b.format),
+        "precision": (a.precision, b.precision),
+        "batch": (candidate.batch, baseline.batch),
+        "input": (a.origin.preprocessing, b.origin.preprocessing),
+        "classes": (a.origin.classes, b.origin.classes),
+        "opset": (a.lineage[-1].spec.get("opset"), b.lineage[-1].spec.get("opset")),
+    }
+    for name, (mine, theirs) in parts.items():
+        if mine != theirs:
+            raise DgpruneError(
+                f"the arms differ in {name} ({mine} against {theirs}): that is not the speedup of pruning"
+            )
+
+
+def _pixels(spec: LatencySpec, cell: _Cell, progress: Progress) -> Bytes:
+    """Real source-validation images, repeated where the data has too few for eight batches."""
+    origin = cell.candidate.subject.origin
+    data = open_data(spec.data)
+    split = split_for(data, origin.target, origin)
+    needed = BATCHES * max(spec.batch_sizes)
+    loading = Loading(target=origin.target, skip_bad_images=spec.skip_bad_images, progress=progress)
+    images = load_images(
+        data,
+        balanced(split.validation, needed, seed=spec.seed),
+        origin.preprocessing,
+        purpose=Purpose.TIME,
+        loading=loading,
+    )
+    return images.pixels[np.arange(needed) % len(images)]
+
+
+def _measure(cell: _Cell, pixels: Bytes) -> LatencyRecord:
+    used = np.ascontiguousarray(pixels[: BATCHES * cell.batch_size])
+    load = os.getloadavg()[0]
+    measurement = _in_child(cell, used)
+    return LatencyRecord(
+        subject=cell.candidate.subject,
+        baseline=cell.baseline.subject if cell.baseline else None,
+        runtime=cell.runtime,
+        spec=cell.spec,
+        batch_size=cell.batch_size,
+        batches=BATCHES,
+        inputs_sha256=hashlib.sha256(used.tobytes()).hexdigest(),
+        stationary=measurement.stationary,
+        load_average=load,
+        blocks=measurement.blocks,
+        environment=current_environment(),
+    )
+
+
+def _in_child(cell: _Cell, pixels: Bytes) -> Measurement:
+    """Times in a fresh process; this one sleeps meanwhile."""
+    arms: dict[Arm, str] = {}
+    if cell.baseline is not None:
+        arms["baseline"] = str(cell.baseline.file.resolve())
+    arms["candidate"] = str(cell.candidate.file.resolve())
+    with tempfile.TemporaryDirectory(prefix="dgprune-bench-") as folder:
+        job_file, result, array = (Path(folder) / n for n in ("job.json", "result.json", "pixels.npy"))
+        np.save(array, pixels)
+        job = Job(
+            arms=arms,
+            runtime=cell.runtime,
+            spec=cell.spec,
+            batch_size=cell.batch_size,
+            batches=BATCHES,
+            pixels=str(array),
+            preprocessing=cell.candidate.subject.origin.preprocessing,
+        )
+        job_file.write_text(json.dumps(encode(job)))
+        child = subprocess.run(
+            [sys.executable, "-m", "benchmark.worker", str(job_file), str(result)],
+            env=_child_environment(cell.runtime.threads),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if child.returncode != 0:
+            reason = (child.stderr.strip().splitlines() or ["no message"])[-1]
+            raise DgpruneError(f"timing {cell.name()} failed (exit {child.returncode}): {reason}")
+        return decode(Measurement, read_json(result), where="the timing process")
+
+
+def _child_environment(threads: int) -> dict[str, str]:
+    pools = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    return {**os.environ, "ORT_DISABLE_TELEMETRY": "1", **dict.fromkeys(pools, str(threads))}
+
+
+def _records_of(cells: Sequence[_Cell], records: Path) -> list[LatencyRecord]:
+    wanted = {cell.digest() for cell in cells}
+    return [
+        entry.record
+        for entry in read_records(records)
+        if entry.cell in wanted and isinstance(entry.record, LatencyRecord)
+    ]
+
+
+def describe(record: LatencyRecord) -> str:
+    """One line for a person: latency, and the speedup with its interval."""
+    text = f"{record.subject.label}, batch {record.batch_size}: {median_latency_s(record) * 1e3:.3f} ms"
+    if record.baseline is None:
+        return text
+    interval = speedup_interval(record.blocks)
+    return (
+        f"{text}, {interval.estimate:.2f}x as fast as {record.baseline.label} "
+        f"[{interval.low:.2f}, {interval.high:.2f}] ({judge(record).value})"
+    )
+
+
+def _summary(records: list[LatencyRecord]) -> Json:
+    return {"cells": [describe(record) for record in records]}
