@@ -16,7 +16,14 @@ from dgprune.data.preprocessing import Floats
 from dgprune.environment import current_environment
 from dgprune.errors import DgpruneError
 from dgprune.progress import SILENT, Progress
-from dgprune.records import AccuracyRecord, Entry, RuntimeSpec, append_records, has_cell, read_records
+from dgprune.records import (
+    AccuracyRecord,
+    Entry,
+    RuntimeSpec,
+    append_records,
+    has_cell,
+    read_records,
+)
 from dgprune.schema import digest, encode
 from dgprune.source import split_for
 from dgprune.stage import Done
@@ -49,7 +56,9 @@ def evaluate(spec: EvaluateSpec, records: Path, progress: Progress = SILENT) -> 
     subject = open_subject(Path(spec.subject))
     data = open_data(spec.data)
     split = split_for(data, spec.target, subject.subject.origin)
-    runtime = RuntimeSpec(name=subject.runtime_name, provider="cpu", threads=len(os.sched_getaffinity(0)))
+    runtime = RuntimeSpec(
+        name=subject.runtime_name, provider="cpu", threads=len(os.sched_getaffinity(0))
+    )
     cell = digest(
         {"evaluate": subject.subject.sha256, "split": split.digest(), "runtime": encode(runtime)}
     )
@@ -60,12 +69,15 @@ def evaluate(spec: EvaluateSpec, records: Path, progress: Progress = SILENT) -> 
         subject=subject,
         data=data,
         runtime=runtime,
-        loading=Loading(target=spec.target, skip_bad_images=spec.skip_bad_images, progress=progress),
+        loading=Loading(
+            target=spec.target, skip_bad_images=spec.skip_bad_images, progress=progress
+        ),
         batch_size=_batch_size(subject.batch, spec.batch_size),
     )
     with subject.open(runtime) as opened:
         found = [
-            _measure(setting, opened, domain, samples) for domain, samples in _by_domain(split).items()
+            _measure(setting, opened, domain, samples)
+            for domain, samples in _by_domain(split).items()
         ]
     append_records(records, cell, found)
     for record in found:

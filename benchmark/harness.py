@@ -1,7 +1,8 @@
-"""The paired harness: two arms in alternation, ABBA, clock injected. Pure: no model, no file, no thread.
+"""The paired harness: two arms in alternation, ABBA, clock injected.
 
-Latency protocol, version 1: warm-up until the latency has settled, then rounds of four blocks; the first
-calls after a switch of arm are dropped; measuring stops when the interval of the speedup is narrow enough.
+Pure: no model, no file, no thread. Latency protocol, version 1: warm-up until the latency has
+settled, then rounds of four blocks; the first calls after a switch of arm are dropped; measuring
+stops when the interval of the speedup is narrow enough.
 """
 
 import random
@@ -41,7 +42,10 @@ class ClockWentBackError(RuntimeError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Harness:
-    """Measures `arms`: one, or a baseline and a candidate. `Step(i)` computes batch i of `batches`."""
+    """Measures `arms`: one, or a baseline and a candidate.
+
+    `Step(i)` computes batch i of `batches`.
+    """
 
     arms: Mapping[Arm, Step]
     batches: int
@@ -86,7 +90,7 @@ class Harness:
         return TimedBlock(arm=arm, round=number, durations_ns=durations)
 
     def _warm_up(self) -> bool:
-        """Alternates short blocks until time or count is reached and the last five medians lie level."""
+        """Alternates short blocks until the least is done and the last five medians lie level."""
         least, most = self.spec.block_iterations[0], self.spec.warmup_blocks
         medians: dict[Arm, list[float]] = {arm: [] for arm in self.arms}
         start = self.clock.now_ns()
@@ -119,7 +123,7 @@ def relative_half_width(blocks: list[TimedBlock] | tuple[TimedBlock, ...]) -> fl
 
 
 def settled(medians: list[float]) -> bool:
-    """Whether the slope of the last five medians is under 0.1 % a block, or lost in their own noise."""
+    """Whether the last five medians slope by under 0.1 % a block, or less than their noise."""
     if len(medians) < _SETTLED_BLOCKS:
         return False
     last = medians[-_SETTLED_BLOCKS:]
@@ -130,4 +134,4 @@ def settled(medians: list[float]) -> bool:
     slope = sum(step * value for step, value in zip(steps, last, strict=True)) / leverage
     rest = [value - mean - slope * step for step, value in zip(steps, last, strict=True)]
     error = (sum(r**2 for r in rest) / (_SETTLED_BLOCKS - 2) / leverage) ** 0.5
-    return abs(slope) <= max(_SETTLED_SLOPE * mean, 2 * error)
+    return bool(abs(slope) <= max(_SETTLED_SLOPE * mean, 2 * error))

@@ -1,4 +1,4 @@
-"""The stage `bench`: latency of a file, alone or against a baseline, in a child process of its own."""
+"""The stage `bench`: latency of a file, alone or against a baseline, in a child process."""
 
 import hashlib
 import json
@@ -63,6 +63,14 @@ class LatencySpec:
             raise DgpruneError(f"--threads {self.threads}: this process may use 1 to {cores} cores")
 
 
+def batch_sizes(text: str) -> tuple[int, ...]:
+    """Batch sizes from `1,8,32`; raises DgpruneError where that is not a list of numbers."""
+    try:
+        return tuple(dict.fromkeys(int(part) for part in text.split(",")))
+    except ValueError:
+        raise DgpruneError(f"--batch {text!r} is not a list of numbers such as 1,8,32") from None
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Cell:
     candidate: OpenSubject
@@ -90,8 +98,8 @@ class _Cell:
 def bench(spec: LatencySpec, records: Path, progress: Progress = SILENT) -> Done:
     """Appends a latency record a batch size to `records`.
 
-    The exit code is that of the worst verdict. Raises DgpruneError where the arms differ in more than
-    the network, or a child process fails.
+    The exit code is that of the worst verdict. Raises DgpruneError where the arms differ in more
+    than the network, or a child process fails.
     """
     cells = _cells(spec)
     missing = [cell for cell in cells if not has_cell(records, cell.digest())]
@@ -114,13 +122,17 @@ def _cells(spec: LatencySpec) -> list[_Cell]:
     baseline = open_subject(Path(spec.baseline)) if spec.baseline else None
     for opened in (candidate, baseline):
         if opened is not None and opened.subject.format != "onnx":
-            raise DgpruneError(f"{opened.file} is a checkpoint; bench times artefacts (dgprune export)")
+            raise DgpruneError(
+                f"{opened.file} is a checkpoint; bench times artefacts (dgprune export)"
+            )
     if baseline is not None:
         require_comparable(candidate, baseline)
     runtime = RuntimeSpec(name="onnxruntime", provider="cpu", threads=spec.threads)
     for size in spec.batch_sizes:
         if candidate.batch not in ("dynamic", str(size)):
-            raise DgpruneError(f"{candidate.file} was exported for batch {candidate.batch}, not {size}")
+            raise DgpruneError(
+                f"{candidate.file} was exported for batch {candidate.batch}, not {size}"
+            )
     return [
         _Cell(
             candidate=candidate,
@@ -134,7 +146,7 @@ def _cells(spec: LatencySpec) -> list[_Cell]:
 
 
 def require_comparable(candidate: OpenSubject, baseline: OpenSubject) -> None:
-    """Raises DgpruneError, naming the difference, where the arms differ in more than the network."""
+    """Raises DgpruneError where the arms differ in more than the network."""
     a, b = candidate.subject, baseline.subject
     parts = {
         "format": (a.format, b.format),
@@ -147,7 +159,8 @@ def require_comparable(candidate: OpenSubject, baseline: OpenSubject) -> None:
     for name, (mine, theirs) in parts.items():
         if mine != theirs:
             raise DgpruneError(
-                f"the arms differ in {name} ({mine} against {theirs}): that is not the speedup of pruning"
+                f"the arms differ in {name} ({mine} against {theirs}); "
+                "the speedup of pruning needs arms that differ in the network only"
             )
 
 
@@ -194,7 +207,9 @@ def _in_child(cell: _Cell, pixels: Bytes) -> Measurement:
         arms["baseline"] = str(cell.baseline.file.resolve())
     arms["candidate"] = str(cell.candidate.file.resolve())
     with tempfile.TemporaryDirectory(prefix="dgprune-bench-") as folder:
-        job_file, result, array = (Path(folder) / n for n in ("job.json", "result.json", "pixels.npy"))
+        job_file, result, array = (
+            Path(folder) / n for n in ("job.json", "result.json", "pixels.npy")
+        )
         np.save(array, pixels)
         job = Job(
             arms=arms,
@@ -235,7 +250,8 @@ def _records_of(cells: Sequence[_Cell], records: Path) -> list[LatencyRecord]:
 
 def describe(record: LatencyRecord) -> str:
     """One line for a person: latency, and the speedup with its interval."""
-    text = f"{record.subject.label}, batch {record.batch_size}: {median_latency_s(record) * 1e3:.3f} ms"
+    latency_ms = median_latency_s(record) * 1e3
+    text = f"{record.subject.label}, batch {record.batch_size}: {latency_ms:.3f} ms"
     if record.baseline is None:
         return text
     interval = speedup_interval(record.blocks)

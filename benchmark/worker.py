@@ -1,7 +1,7 @@
 """The child process that times: both arms loaded, threads pinned, nothing else imported.
 
-Started by `benchmark.latency` as `python -m benchmark.worker JOB RESULT`. torch is not imported here: a
-second thread pool in the process would spin against the one that is timed.
+Started by `benchmark.latency` as `python -m benchmark.worker JOB RESULT`. torch is not imported
+here: a second thread pool in the process would spin against the one that is timed.
 """
 
 import gc
@@ -25,7 +25,7 @@ from dgprune.schema import decode, encode, read_json
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What the child measures: the files of the arms, and `pixels`, a .npy of [images, px, px, 3]."""
+    """What the child measures: the arms' files, on `pixels`, a .npy of [images, px, px, 3]."""
 
     arms: dict[Arm, str]
     runtime: RuntimeSpec

@@ -1,12 +1,11 @@
-"""A checkpoint folder: structure.json, weights.safetensors, meta.json; no pickle, no original weights."""
+"""A checkpoint folder: structure.json, weights.safetensors and meta.json; no pickle."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
-
 from dgprune.errors import DgpruneError
 from dgprune.lineage import LineageStep, Origin
-from dgprune.models import rebuild, structure_of, VisionTransformer, Weights
+from dgprune.models import VisionTransformer, Weights, rebuild, structure_of
 from dgprune.schema import Json, canonical_json, decode, encode, file_sha256, read_json
 from dgprune.structure import Structure
 
@@ -45,11 +44,13 @@ def save_checkpoint(
     lineage: tuple[LineageStep, ...],
     origin: Origin,
 ) -> None:
-    """Writes `model` into the (temporary) `folder`; `meta.json` carries digests of the other two files."""
+    """Writes `model` into `folder`; `meta.json` carries digests of the other two files."""
     from safetensors.torch import save_file
 
     structure = structure_of(model, origin.model)
-    state: Weights = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+    state: Weights = {
+        key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()
+    }
     save_file(state, folder / WEIGHTS)
     (folder / STRUCTURE).write_text(canonical_json(structure) + "\n")
     meta = CheckpointMeta(
@@ -70,15 +71,19 @@ def is_checkpoint(path: Path) -> bool:
 
 
 def open_checkpoint(path: Path) -> Checkpoint:
-    """The checkpoint in folder `path`; raises DgpruneError where a part is missing, changed or newer."""
+    """The checkpoint in `path`; raises DgpruneError where a part is missing, changed or newer."""
     if not path.is_dir():
-        raise DgpruneError(f"{path} is not a checkpoint folder; dgprune finetune and prune write them")
+        raise DgpruneError(
+            f"{path} is not a checkpoint folder; dgprune finetune and prune write them"
+        )
     meta = decode(CheckpointMeta, _checked_schema(path / META), where=str(path / META))
     for name, expected in ((STRUCTURE, meta.structure_sha256), (WEIGHTS, meta.weights_sha256)):
         if not (path / name).is_file():
             raise DgpruneError(f"{path / name} is missing; the checkpoint is incomplete")
         if file_sha256(path / name) != expected:
-            raise DgpruneError(f"{path / name} was changed or torn after it was written; make it again")
+            raise DgpruneError(
+                f"{path / name} was changed or torn after it was written; make it again"
+            )
     structure = decode(Structure, read_json(path / STRUCTURE), where=str(path / STRUCTURE))
     return Checkpoint(path=path, meta=meta, structure=structure)
 
@@ -100,4 +105,8 @@ def load_model(checkpoint: Checkpoint) -> VisionTransformer:
 
 def describe(checkpoint: Checkpoint) -> Json:
     """What `dgprune inspect` prints."""
-    return {"path": str(checkpoint.path), **encode(checkpoint.meta), "structure": encode(checkpoint.structure)}
+    return {
+        "path": str(checkpoint.path),
+        **encode(checkpoint.meta),
+        "structure": encode(checkpoint.structure),
+    }

@@ -22,7 +22,10 @@ LIBRARIES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """Machine and libraries. Two latencies may be compared only where these are equal."""
+    """Machine and libraries.
+
+    Two latencies may be compared only where these are equal.
+    """
 
     cpu: str
     cores: int

@@ -1,4 +1,7 @@
-"""Errors a user can act on. Each message says what was got, what is needed and what to type."""
+"""Errors a user can act on.
+
+Each message says what was got, what is needed and what to type.
+"""
 
 
 class DgpruneError(Exception):

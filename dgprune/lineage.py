@@ -8,7 +8,7 @@ from dgprune.schema import Json, digest
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineageStep:
-    """One stage: its digest names its folder and depends on the digest before it and on its spec."""
+    """One stage: its digest names its folder, and follows from the one before and the spec."""
 
     stage: str
     digest: str
@@ -17,7 +17,7 @@ class LineageStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """What stays the same from the dense model to the artefact: model, data, held-out domain, input."""
+    """What stays the same from dense to artefact: model, data, held-out domain, input."""
 
     model: str
     data_name: str
@@ -29,7 +29,9 @@ class Origin:
     preprocessing: Preprocessing
 
 
-def next_step(lineage: tuple[LineageStep, ...], stage: str, spec: Json, origin: Origin) -> LineageStep:
+def next_step(
+    lineage: tuple[LineageStep, ...], stage: str, spec: Json, origin: Origin
+) -> LineageStep:
     """The step that follows `lineage`; equal inputs and spec give an equal digest."""
     parent = lineage[-1].digest if lineage else ""
     inputs = {"parent": parent, "stage": stage, "spec": spec, "split": origin.split_digest}

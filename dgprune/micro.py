@@ -2,7 +2,7 @@
 
 from typing import Any
 
-import dgprune.torchvision_shim  # noqa: F401 I001 - before timm, see there
+import dgprune.torchvision_shim  # noqa: F401 - makes timm importable
 
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from timm.models.vision_transformer import VisionTransformer
@@ -28,7 +28,7 @@ default_cfgs = generate_default_cfgs(
 
 @register_model
 def vit_micro_patch4_32(pretrained: bool = False, **kwargs: Any) -> VisionTransformer:
-    """ViT-Micro: 32 px, patch 4, width 96, 4 blocks of 4 heads; 0.46 M parameters, no published weights."""
+    """ViT-Micro: 32 px, patch 4, width 96, 4 blocks of 4 heads; 0.46 M parameters."""
     size = {"img_size": 32, "patch_size": 4, "embed_dim": 96, "depth": 4, "num_heads": 4}
     model: VisionTransformer = build_model_with_cfg(
         VisionTransformer, "vit_micro_patch4_32", pretrained, **{**size, **kwargs}

@@ -1,9 +1,12 @@
-"""timm models in and out of their structure: create, describe, rebuild."""
+"""Timm models in and out of their structure: create, describe, rebuild."""
 
-import dgprune.torchvision_shim  # noqa: F401 I001 - before timm, see there
+from typing import Any, cast
+
+import dgprune.torchvision_shim  # noqa: F401 - makes timm importable
 
 import timm
 import torch
+from timm.data.config import resolve_model_data_config
 from timm.models.deit import VisionTransformerDistilled
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
@@ -14,33 +17,60 @@ from dgprune.errors import DgpruneError
 from dgprune.schema import nearest
 from dgprune.structure import Block, Structure
 
+__all__ = [
+    "VisionTransformer",
+    "Weights",
+    "bare_model",
+    "blocks_of",
+    "create",
+    "create_timm",
+    "preprocessing_of",
+    "rebuild",
+    "require_supported_name",
+    "set_fused_attention",
+    "skeleton",
+    "structure_of",
+]
 FAMILIES = ("vit_", "deit_", "deit3_")
 Weights = dict[str, torch.Tensor]
 
 
 def create(name: str, *, num_classes: int, image_size: int | None) -> VisionTransformer:
-    """A randomly initialised timm model; seed torch first. `image_size` None keeps the model's own.
+    """A randomly initialised timm model; seed torch first.
 
-    Raises DgpruneError for an unknown name (with the nearest one) or an unsupported family.
+    `image_size` None keeps the model's own.     Raises DgpruneError for an unknown name (with the
+    nearest one) or an unsupported family.
     """
     require_supported_name(name)
-    size = {} if image_size is None else {"img_size": image_size}
     try:
-        model = timm.create_model(name, num_classes=num_classes, **size)
+        model = create_timm(name, num_classes=num_classes, img_size=image_size)
     except AssertionError as error:
         raise DgpruneError(f"{name} cannot take {image_size} px images: {error}") from None
     structure_of(model, name)
-    assert isinstance(model, VisionTransformer)
     return model.eval()
+
+
+def create_timm(name: str, **arguments: Any) -> VisionTransformer:
+    """Timm's own model; an argument that is None keeps the model's default.
+
+    timm annotates models as plain modules; the family check of `structure_of` stands behind this
+    type.
+    """
+    given = {key: value for key, value in arguments.items() if value is not None}
+    return cast(VisionTransformer, timm.create_model(name, **given))
+
+
+def blocks_of(model: VisionTransformer) -> list[Any]:
+    """The transformer blocks, whose parts timm leaves untyped."""
+    return list(model.blocks)
 
 
 def bare_model(name: str) -> VisionTransformer:
     """The timm model of that name, without memory for its weights (on torch's meta device)."""
     require_supported_name(name)
     with torch.device("meta"):
-        model = timm.create_model(name)
+        model = create_timm(name)
     structure_of(model, name)
-    assert isinstance(model, VisionTransformer)
     return model
 
 
@@ -51,12 +81,14 @@ def require_supported_name(name: str) -> None:
         known = [m for m in timm.list_models() if m.startswith(FAMILIES)]
         raise DgpruneError(f"timm has no model {name!r}{nearest(bare, known)}")
     if not bare.startswith(FAMILIES):
-        raise DgpruneError(f"{name} is of no supported family ({', '.join(f + '*' for f in FAMILIES)})")
+        raise DgpruneError(
+            f"{name} is of no supported family ({', '.join(f + '*' for f in FAMILIES)})"
+        )
 
 
 def preprocessing_of(model: nn.Module, image_size: int) -> Preprocessing:
     """The model's own mean, std and interpolation, at `image_size` px."""
-    config = timm.data.resolve_model_data_config(model)
+    config = resolve_model_data_config(model)  # type: ignore[no-untyped-call]
     interpolation = config["interpolation"]
     return Preprocessing(
         image_size=image_size,
@@ -83,10 +115,10 @@ def structure_of(model: nn.Module, name: str) -> Structure:
         embed_dim=embedding.proj.out_channels,
         prefix_tokens=model.num_prefix_tokens,
         classifiers=2 if isinstance(model, VisionTransformerDistilled) else 1,
-        qkv_bias=model.blocks[0].attn.qkv.bias is not None,
-        layer_scale=hasattr(model.blocks[0].ls1, "gamma"),
+        qkv_bias=blocks_of(model)[0].attn.qkv.bias is not None,
+        layer_scale=hasattr(blocks_of(model)[0].ls1, "gamma"),
         class_position=not model.no_embed_class,
-        blocks=tuple(_block_of(block) for block in model.blocks),
+        blocks=tuple(_block_of(block) for block in blocks_of(model)),
     )
     have = {key: tuple(value.shape) for key, value in model.state_dict().items()}
     need = {key: tuple(value.shape) for key, value in skeleton(structure).state_dict().items()}
@@ -96,16 +128,12 @@ def structure_of(model: nn.Module, name: str) -> Structure:
     return structure
 
 
-def _block_of(block: nn.Module) -> Block:
-    attention, mlp = block.attn, block.mlp
-    assert isinstance(attention, nn.Module) and isinstance(mlp, nn.Module)
-    heads, fc1 = attention.num_heads, mlp.fc1
-    assert isinstance(heads, int) and isinstance(fc1, nn.Linear)
-    assert isinstance(attention.qkv, nn.Linear)
+def _block_of(block: Any) -> Block:
+    heads = block.attn.num_heads
     return Block(
         num_heads=heads,
-        head_dim=attention.qkv.out_features // (3 * heads),
-        mlp_hidden=fc1.out_features,
+        head_dim=block.attn.qkv.out_features // (3 * heads),
+        mlp_hidden=block.mlp.fc1.out_features,
     )
 
 
@@ -128,18 +156,19 @@ def rebuild(structure: Structure, weights: Weights) -> VisionTransformer:
 def skeleton(structure: Structure) -> VisionTransformer:
     """The model of `structure` without memory for its weights (on torch's meta device)."""
     with torch.device("meta"):
-        model = timm.create_model(
+        require_supported_name(structure.model)
+        model = create_timm(
             structure.model, num_classes=structure.num_classes, img_size=structure.image_size
         )
-        if len(model.blocks) != len(structure.blocks):
+        blocks = blocks_of(model)
+        if len(blocks) != len(structure.blocks):
             raise DgpruneError(
-                f"{structure.model} has {len(model.blocks)} blocks, "
-                f"the structure {len(structure.blocks)}"
+                f"{structure.model} has {len(blocks)} blocks, the structure {len(structure.blocks)}"
             )
         _narrow_width(model, structure)
-        for block, wanted in zip(model.blocks, structure.blocks, strict=True):
+        for block, wanted in zip(blocks, structure.blocks, strict=True):
             _narrow_block(block, wanted, structure.embed_dim)
-    return model  # type: ignore[no-any-return]
+    return model
 
 
 def _narrow_width(model: VisionTransformer, structure: Structure) -> None:
@@ -157,34 +186,32 @@ def _narrow_width(model: VisionTransformer, structure: Structure) -> None:
             setattr(model, name, nn.Linear(width, structure.num_classes))
 
 
-def _narrow_block(block: nn.Module, wanted: Block, width: int) -> None:
+def _narrow_block(block: Any, wanted: Block, width: int) -> None:
     attention, mlp = block.attn, block.mlp
-    assert isinstance(attention, nn.Module) and isinstance(mlp, nn.Module)
     block.norm1 = _layer_norm(block.norm1, width)
     block.norm2 = _layer_norm(block.norm2, width)
     inner = wanted.attention_dim
-    attention.num_heads, attention.head_dim = wanted.num_heads, wanted.head_dim  # type: ignore[assignment]
-    attention.attn_dim, attention.scale = inner, wanted.head_dim**-0.5  # type: ignore[assignment]
-    old_qkv = attention.qkv
-    assert isinstance(old_qkv, nn.Linear)
-    attention.qkv = nn.Linear(width, 3 * inner, bias=old_qkv.bias is not None)
+    attention.num_heads, attention.head_dim = wanted.num_heads, wanted.head_dim
+    attention.attn_dim, attention.scale = inner, wanted.head_dim**-0.5
+    attention.qkv = nn.Linear(width, 3 * inner, bias=attention.qkv.bias is not None)
     attention.proj = nn.Linear(inner, width)
     mlp.fc1 = nn.Linear(width, wanted.mlp_hidden)
     mlp.fc2 = nn.Linear(wanted.mlp_hidden, width)
-    for name in ("ls1", "ls2"):
-        scale = getattr(block, name)
+    for scale in (block.ls1, block.ls2):
         if hasattr(scale, "gamma"):
             scale.gamma = nn.Parameter(scale.gamma.new_empty(width))
 
 
 def _layer_norm(old: object, width: int) -> nn.LayerNorm:
     if not isinstance(old, nn.LayerNorm):
-        raise DgpruneError(f"a {type(old).__name__} stands where a LayerNorm is needed: not prunable yet")
+        raise DgpruneError(
+            f"a {type(old).__name__} stands where a LayerNorm is needed: not prunable yet"
+        )
     return type(old)(width, eps=old.eps)
 
 
 def set_fused_attention(model: nn.Module, fused: bool) -> None:
-    """Switches every attention between PyTorch's fused kernel and the plain products (same result)."""
+    """Switches every attention between PyTorch's fused kernel and plain products."""
     for module in model.modules():
         if hasattr(module, "fused_attn"):
             module.fused_attn = fused  # type: ignore[assignment]

@@ -1,4 +1,4 @@
-"""What a person sees while work goes on: bars on a terminal, plain lines without one, all on stderr."""
+"""What a person sees while work goes on: bars on a terminal, plain lines without one."""
 
 import sys
 from collections.abc import Iterable, Iterator

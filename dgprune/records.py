@@ -1,7 +1,7 @@
 """What was observed, append-only: accuracy and latency records, one JSON object a line.
 
-A record stores what was seen and the whole spec behind it; rates, quantiles and speedups are derived.
-`id` is the digest of everything else in the line, so that an edited record is found.
+A record stores what was seen and the whole spec behind it; rates, quantiles and speedups are
+derived. `id` is the digest of everything else in the line, so that an edited record is found.
 """
 
 import json
@@ -37,7 +37,7 @@ class Subject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuntimeSpec:
-    """What executes the model: `name` and `provider` as `dgprune bench --runtime --provider` take them."""
+    """What executes the model, on which provider, with how many threads."""
 
     name: str
     provider: str
@@ -48,8 +48,8 @@ class RuntimeSpec:
 class AccuracyRecord:
     """Predictions of one file on one domain.
 
-    `confusion[t][p]` counts images of class t predicted as p; `correct_hex` holds one bit an image, in
-    the order of the split's manifest (most significant bit first), for paired tests.
+    `confusion[t][p]` counts images of class t predicted as p; `correct_hex` holds one bit an image,
+    in the order of the split's manifest (most significant bit first), for paired tests.
     """
 
     subject: Subject
@@ -107,15 +107,17 @@ class TimedBlock:
 
     def __post_init__(self) -> None:
         if not self.durations_ns or min(self.durations_ns) <= 0:
-            raise ValueError("durations_ns must be > 0: was the clock read before the device had finished?")
+            raise ValueError(
+                "durations_ns must be > 0: was the clock read before the device had finished?"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatencyRecord:
     """One cell: two files (or one) timed in alternation on one runtime at one batch size.
 
-    `stationary` tells whether the warm-up ended because the latency had settled; `load_average` is the
-    machine's one-minute load just before.
+    `stationary` tells whether the warm-up ended because the latency had settled; `load_average` is
+    the machine's one-minute load just before.
     """
 
     subject: Subject
@@ -140,7 +142,7 @@ _KINDS: dict[str, type[AccuracyRecord] | type[LatencyRecord]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A record as it stands in a file: `cell` is the digest of what was asked, `id` of what was written."""
+    """A record in a file: `cell` is the digest of what was asked, `id` of what was written."""
 
     id: str
     cell: str

@@ -41,19 +41,20 @@ def file_sha256(path: Path) -> str:
 
 
 @cache
-def _adapter(cls: type[Any]) -> Any:
+def _adapter(cls: Any) -> Any:
     from pydantic import ConfigDict, TypeAdapter  # 0.2 s: paid by commands, never by --help
 
-    cls.__pydantic_config__ = ConfigDict(extra="forbid", strict=False)  # type: ignore[attr-defined]
+    setattr(cls, "__pydantic_config__", ConfigDict(extra="forbid"))  # noqa: B010
     return TypeAdapter(cls)
 
 
 def decode(cls: type[T], value: Any, *, where: str) -> T:
-    """`value` (parsed JSON or TOML) as a `cls`; raises DgpruneError that names the field at fault."""
+    """`value` (parsed JSON or TOML) as a `cls`; raises DgpruneError naming the field at fault."""
     from pydantic import ValidationError
 
     try:
-        result: T = _adapter(cls).validate_python(value)
+        adapter = _adapter(cls)  # type: ignore[arg-type]  # a class is hashable
+        result: T = adapter.validate_python(value)
     except ValidationError as error:
         raise DgpruneError(f"{where}: {_explain(error.errors()[0], cls)}") from None
     return result

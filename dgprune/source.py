@@ -1,9 +1,8 @@
-"""What `MODEL|CHECKPOINT --data D --target DOMAIN` means: a model, its data, and the split between them."""
+"""What `MODEL|CHECKPOINT --data D --target DOMAIN` means: a model, its data and the split."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-
 
 from dgprune.checkpoint import Checkpoint, is_checkpoint, load_model, open_checkpoint
 from dgprune.data import DataSet, Split, leave_one_out, open_data
@@ -44,7 +43,7 @@ class Source:
 
 
 def open_source(spec: SourceSpec) -> Source:
-    """Opens model and data; raises DgpruneError where either is missing or they do not belong together."""
+    """Opens model and data; raises DgpruneError where they do not belong together."""
     data = open_data(spec.data)
     path = Path(spec.model)
     if is_checkpoint(path):

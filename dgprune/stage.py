@@ -12,7 +12,10 @@ from dgprune.store import new_folder
 
 @dataclass(frozen=True, kw_only=True)
 class Done:
-    """What a stage left behind. `fresh` is False where an earlier run had already done it."""
+    """What a stage left behind.
+
+    `fresh` is False where an earlier run had already done it.
+    """
 
     path: Path
     fresh: bool
@@ -20,9 +23,7 @@ class Done:
     exit_code: int = 0
 
 
-def run_stage(
-    folder: Path, marker: str, build: Callable[[Path], None], progress: Progress
-) -> Done:
+def run_stage(folder: Path, marker: str, build: Callable[[Path], None], progress: Progress) -> Done:
     """Builds `folder` through `build(temporary folder)`, unless it is there already.
 
     `marker` is the file that a finished folder of this kind holds; a folder without it is not ours.

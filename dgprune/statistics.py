@@ -30,7 +30,7 @@ class Verdict(Enum):
 
 
 def round_log_ratios(blocks: Sequence[TimedBlock]) -> list[float]:
-    """ln(median baseline / median candidate), one a round, over the pooled samples of each arm."""
+    """Ln(median baseline / median candidate), one a round, over the pooled samples of each arm."""
     rounds: dict[int, dict[Arm, list[int]]] = {}
     for block in blocks:
         arms = rounds.setdefault(block.round, {"baseline": [], "candidate": []})
@@ -62,7 +62,7 @@ def speedup_interval(blocks: Sequence[TimedBlock]) -> Interval:
 
 
 def verdict(interval: Interval, margin: float = MARGIN) -> Verdict:
-    """FASTER or SLOWER where the whole interval is past the margin, EQUIVALENT where it is inside."""
+    """FASTER or SLOWER where the interval is past the margin, EQUIVALENT where it is inside."""
     if interval.low > 1 + margin:
         return Verdict.FASTER
     if interval.high < 1 - margin:
@@ -87,7 +87,7 @@ def accuracy_interval(record: AccuracyRecord, confidence: float = 0.95) -> Inter
 
 
 def judge(record: LatencyRecord) -> Verdict:
-    """The verdict on a paired record; INCONCLUSIVE too where the precision of its tier was not reached."""
+    """The verdict on a paired record; INCONCLUSIVE too where its tier's precision was missed."""
     interval = speedup_interval(record.blocks)
     if (interval.high - interval.low) / 2 > record.spec.half_width * interval.estimate:
         return Verdict.INCONCLUSIVE

@@ -17,7 +17,8 @@ _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 def open_store(folder: Path) -> Path:
     """The folder `--out` names, made and marked as ours.
 
-    Raises DgpruneError where it cannot be written, or holds something that dgprune did not put there.
+    Raises DgpruneError where it cannot be written, or holds something that dgprune did not put
+    there.
     """
     if folder.exists() and not folder.is_dir():
         raise DgpruneError(f"--out {folder} is a file; name a folder")
@@ -28,7 +29,9 @@ def open_store(folder: Path) -> Path:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             if not (folder / MARKER).is_file():
-                write_text(folder / MARKER, "Written by dgprune; each folder is named by its digest.\n")
+                write_text(
+                    folder / MARKER, "Written by dgprune; each folder is named by its digest.\n"
+                )
         except OSError:
             _remove_empty(made)
             raise
@@ -58,7 +61,7 @@ def explained(path: Path) -> Iterator[None]:
 
 @contextmanager
 def new_folder(final: Path) -> Iterator[Path]:
-    """A temporary folder that becomes `final` when the block ends well, and vanishes when it does not."""
+    """A temporary folder that becomes `final` when the block ends well, and else vanishes."""
     temporary = final.with_name(f"{final.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     with explained(final):

@@ -21,8 +21,8 @@ class Block:
 class Structure:
     """The shape of a (pruned) model: all that is needed to rebuild it, except the weights.
 
-    `model` is the timm name, `image_size` and `patch_size` are in pixels, `prefix_tokens` counts class
-    and distillation tokens, `classifiers` the output layers (two for distilled DeiT).
+    `model` is the timm name, `image_size` and `patch_size` are in pixels, `prefix_tokens` counts
+    class and distillation tokens, `classifiers` the output layers (two for distilled DeiT).
     """
 
     model: str
@@ -59,8 +59,8 @@ class ModelCost:
 def cost_of(structure: Structure) -> ModelCost:
     """Cost of `structure`, counted analytically.
 
-    MACs count every matrix product (patch embedding, qkv, both attention products, proj, MLP, classifier),
-    as `torch.utils.flop_counter` does (which reports two FLOPs per MAC).
+    MACs count every matrix product (patch embedding, qkv, both attention products, proj, MLP,
+    classifier), as `torch.utils.flop_counter` does (which reports two FLOPs per MAC).
     """
     width, tokens = structure.embed_dim, structure.tokens
     embedding = 3 * structure.patch_size**2 * width

@@ -1,9 +1,9 @@
 """Makes timm importable where torch is a CPU build and torchvision a CUDA build.
 
-PyPI's torchvision declares its compiled operators only where its CUDA libraries load; beside a CPU torch
-its import ends in `operator torchvision::nms does not exist`. timm needs torchvision's transforms only, so
-the two missing operator schemas are declared here, after exactly that error, and nothing else is touched.
-Import this module before timm.
+PyPI's torchvision declares its compiled operators only where its CUDA libraries load; beside a CPU
+torch its import ends in `operator torchvision::nms does not exist`. timm needs torchvision's
+transforms only, so the two missing operator schemas are declared here, after exactly that error,
+and nothing else is touched. Import this module before timm.
 """
 
 import torch
@@ -22,9 +22,9 @@ def make_torchvision_importable() -> None:
     except RuntimeError as error:
         if "operator torchvision::nms does not exist" not in str(error):
             raise
-        library = torch.library.Library("torchvision", "DEF")
+        library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
         for schema in _SCHEMAS:
-            library.define(schema)
+            library.define(schema)  # type: ignore[no-untyped-call]
         _declared.append(library)
         import torchvision  # noqa: F401
 

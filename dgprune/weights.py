@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-import dgprune.torchvision_shim  # noqa: F401 I001 - before timm, see there
+import dgprune.torchvision_shim  # noqa: F401 - makes timm importable
 
 import timm
 import torch
@@ -16,6 +16,7 @@ from dgprune.models import (
     Weights,
     bare_model,
     create,
+    create_timm,
     rebuild,
     require_supported_name,
     structure_of,
@@ -30,8 +31,9 @@ def load_timm(
 ) -> VisionTransformer:
     """A timm model with `weights` ("pretrained", "random" or a .safetensors file).
 
-    A classifier of another number of classes is left out and starts from chance, by `seed`; position
-    embeddings are resampled to `image_size`. Raises DgpruneError where the weights are not this model's.
+    A classifier of another number of classes is left out and starts from chance, by `seed`;
+    position embeddings are resampled to `image_size`. Raises DgpruneError where the weights are not
+    this model's.
     """
     torch.manual_seed(seed)
     if weights == RANDOM:
@@ -60,7 +62,7 @@ def identify(weights: str, seed: int) -> tuple[str, str]:
 
 
 def read_weights(path: Path) -> Weights:
-    """The tensors of a safetensors file; raises DgpruneError where it is missing, torn or a pickle."""
+    """The tensors of a safetensors file; raises DgpruneError where it is torn or a pickle."""
     _require_safetensors(path)
     try:
         return load_file(path)
@@ -77,7 +79,8 @@ def _require_safetensors(path: Path) -> Path:
         head = file.read(10)
     if head[:2] == b"PK" or head[:1] == b"\x80":
         raise DgpruneError(
-            f"--weights {path} is a pickle, which can run code when opened; convert it to safetensors"
+            f"--weights {path} is a pickle, which can run code when opened; "
+            "convert it to safetensors"
         )
     if len(head) < 10 or head[8:9] != b"{":
         raise DgpruneError(f"--weights {path} is not a safetensors file")
@@ -104,14 +107,15 @@ def _require_fit(name: str, state: Weights, weights: str) -> None:
 
 
 def _from_hub(name: str, *, num_classes: int, image_size: int | None) -> VisionTransformer:
-    create(name, num_classes=num_classes, image_size=image_size)  # its errors are clearer than the hub's
-    size = {} if image_size is None else {"img_size": image_size}
+    create(
+        name, num_classes=num_classes, image_size=image_size
+    )  # its errors are clearer than the hub's
     try:
-        model = timm.create_model(name, pretrained=True, num_classes=num_classes, **size)
+        model = create_timm(name, pretrained=True, num_classes=num_classes, img_size=image_size)
     except (OSError, RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise DgpruneError(
-            f"the hub gave no weights for {name} ({reason}); pass --weights FILE.safetensors or random"
+            f"the hub gave no weights for {name} ({reason}); "
+            "pass --weights FILE.safetensors or random"
         ) from None
-    assert isinstance(model, VisionTransformer)
     return model.eval()

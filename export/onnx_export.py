@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-
-from dgprune.models import VisionTransformer
 from dgprune.artefact import SCHEMA, SIDECAR, Artefact, Parity
 from dgprune.checkpoint import Checkpoint, load_model, open_checkpoint
 from dgprune.data import Purpose, load_images, open_data, to_input
@@ -14,6 +12,7 @@ from dgprune.data.split import balanced
 from dgprune.environment import installed_libraries
 from dgprune.errors import DgpruneError
 from dgprune.lineage import next_step
+from dgprune.models import VisionTransformer
 from dgprune.progress import SILENT, Progress
 from dgprune.schema import canonical_json, encode, file_sha256
 from dgprune.source import split_for
@@ -42,10 +41,14 @@ def export_onnx(spec: ExportSpec, out: Path, progress: Progress = SILENT) -> Don
     checkpoint = open_checkpoint(Path(spec.checkpoint))
     meta = checkpoint.meta
     asked = {"format": "onnx", "precision": "fp32", **encode(spec.onnx)}
-    step = next_step(meta.lineage, "export", {**asked, "parity_images": spec.parity_images}, meta.origin)
+    step = next_step(
+        meta.lineage, "export", {**asked, "parity_images": spec.parity_images}, meta.origin
+    )
 
     def build(folder: Path) -> None:
-        progress.line(f"exporting {meta.label} to ONNX, opset {spec.onnx.opset}, batch {spec.onnx.batch}")
+        progress.line(
+            f"exporting {meta.label} to ONNX, opset {spec.onnx.opset}, batch {spec.onnx.batch}"
+        )
         model = load_model(checkpoint)
         _write_graph(folder / FILE, model, checkpoint, spec.onnx)
         inputs = _parity_inputs(checkpoint, spec, progress)
@@ -76,7 +79,9 @@ def export_onnx(spec: ExportSpec, out: Path, progress: Progress = SILENT) -> Don
     return run_stage(folder, SIDECAR, build, progress)
 
 
-def _write_graph(file: Path, model: VisionTransformer, checkpoint: Checkpoint, spec: OnnxSpec) -> None:
+def _write_graph(
+    file: Path, model: VisionTransformer, checkpoint: Checkpoint, spec: OnnxSpec
+) -> None:
     origin = checkpoint.meta.origin
     metadata = {
         "dgprune.checkpoint": checkpoint.meta.digest,
@@ -87,7 +92,9 @@ def _write_graph(file: Path, model: VisionTransformer, checkpoint: Checkpoint, s
     expected = cost_of(checkpoint.structure).parameters
     found = count_weights(graph)
     if not expected <= found <= expected * 1.01 + 64:
-        raise DgpruneError(f"the graph holds {found} weights, the pruned model {expected}: not exported whole")
+        raise DgpruneError(
+            f"the graph holds {found} weights, the pruned model {expected}: not exported whole"
+        )
     file.write_bytes(graph.SerializeToString(deterministic=True))
 
 

@@ -5,13 +5,12 @@ import io
 import logging
 import warnings
 from dataclasses import dataclass
-from typing import Literal
 
 import onnx
 import torch
 
 from dgprune.errors import DgpruneError
-from dgprune.models import set_fused_attention, VisionTransformer
+from dgprune.models import VisionTransformer, set_fused_attention
 
 INPUT, OUTPUT = "images", "logits"
 
@@ -33,7 +32,9 @@ class OnnxSpec:
             raise DgpruneError(f"--opset {self.opset} is outside 18 to 20")
 
 
-def onnx_graph(model: VisionTransformer, spec: OnnxSpec, metadata: dict[str, str]) -> onnx.ModelProto:
+def onnx_graph(
+    model: VisionTransformer, spec: OnnxSpec, metadata: dict[str, str]
+) -> onnx.ModelProto:
     """The checked graph of `model`: images [batch, 3, px, px] in, logits [batch, classes] out.
 
     `metadata` is stored in the file, so that it is usable alone.
@@ -56,7 +57,9 @@ def onnx_graph(model: VisionTransformer, spec: OnnxSpec, metadata: dict[str, str
             verbose=False,
         )
     if program is None:
-        raise DgpruneError("PyTorch's exporter returned no graph; check torch and onnxscript in `doctor`")
+        raise DgpruneError(
+            "PyTorch's exporter returned no graph; check torch and onnxscript in `doctor`"
+        )
     graph: onnx.ModelProto = program.model_proto
     _forget_this_machine(graph)
     for key, value in sorted(metadata.items()):
@@ -101,7 +104,7 @@ def _forget_this_machine(graph: onnx.ModelProto) -> None:
 
 @contextlib.contextmanager
 def _quiet():  # type: ignore[no-untyped-def]
-    """The exporter prints its progress and warns of its own internals; the checks below are what counts."""
+    """Mutes the exporter's progress and its warnings of its own internals."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

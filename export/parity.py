@@ -1,14 +1,14 @@
-"""Does the exported file compute what PyTorch computes? Measured on real images."""
+"""Whether the exported file computes what PyTorch computes, measured on real images."""
 
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from dgprune.models import VisionTransformer
 from dgprune.artefact import Parity
 from dgprune.data.preprocessing import Floats
 from dgprune.errors import DgpruneError
+from dgprune.models import VisionTransformer
 
 MIN_COSINE = 0.99999
 MAX_DIFFERENCE = 1e-3
@@ -18,8 +18,8 @@ _CHUNK = 64
 def check_parity(model: VisionTransformer, file: Path, inputs: Floats, batch: str) -> Parity:
     """Compares the logits of `file` in ONNX Runtime with those of `model` on inputs [n, 3, px, px].
 
-    Raises DgpruneError where a logit is not finite, differs by more than 1e-3 x max(1, |logit|), or the
-    cosine of an image's logits falls under 0.99999.
+    Raises DgpruneError where a logit is not finite, differs by more than 1e-3 x max(1, |logit|), or
+    the cosine of an image's logits falls under 0.99999.
     """
     chunk = _CHUNK if batch == "dynamic" else int(batch)
     inputs = inputs[: len(inputs) // chunk * chunk] if batch != "dynamic" else inputs
@@ -36,7 +36,11 @@ def check_parity(model: VisionTransformer, file: Path, inputs: Floats, batch: st
         top1_agreements=int((expected.argmax(1) == found.argmax(1)).sum()),
     )
     allowed = MAX_DIFFERENCE * np.maximum(1, np.abs(expected))
-    if not np.isfinite(found).all() or (difference > allowed).any() or parity.min_cosine < MIN_COSINE:
+    if (
+        not np.isfinite(found).all()
+        or (difference > allowed).any()
+        or parity.min_cosine < MIN_COSINE
+    ):
         raise DgpruneError(
             f"{file.name} does not compute what PyTorch does: largest difference of a logit "
             f"{parity.max_abs_logit_difference:.2g}, smallest cosine {parity.min_cosine:.7f} "
@@ -47,8 +51,10 @@ def check_parity(model: VisionTransformer, file: Path, inputs: Floats, batch: st
 
 @torch.no_grad()
 def _torch_logits(model: VisionTransformer, inputs: Floats, chunk: int) -> Floats:
-    batches = torch.from_numpy(inputs).split(chunk)
-    return torch.cat([model(images) for images in batches]).numpy()  # type: ignore[no-any-return]
+    starts = range(0, len(inputs), chunk)
+    parts = [model(torch.from_numpy(inputs[start : start + chunk])) for start in starts]
+    logits: Floats = torch.cat(parts).numpy()
+    return logits
 
 
 def _onnx_logits(file: Path, inputs: Floats, chunk: int) -> Floats:

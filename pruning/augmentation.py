@@ -10,8 +10,8 @@ KINDS = ("photo", "glyph", "none")
 def augment(images: Tensor, kind: str, generator: torch.Generator) -> Tensor:
     """Random views [b, 3, px, px] of `images` [b, 3, px, px], values 0 to 1.
 
-    `photo` follows DomainBed (crop of 70 to 100 %, flip, colour jitter, grey now and then); `glyph` only
-    crops and shifts, since a flipped digit is another one.
+    `photo` follows DomainBed (crop of 70 to 100 %, flip, colour jitter, grey now and then); `glyph`
+    only crops and shifts, since a flipped digit is another one.
     """
     if kind == "none":
         return images
@@ -21,7 +21,9 @@ def augment(images: Tensor, kind: str, generator: torch.Generator) -> Tensor:
     return _colour(views, generator)
 
 
-def _uniform(low: float, high: float, count: int, like: Tensor, generator: torch.Generator) -> Tensor:
+def _uniform(
+    low: float, high: float, count: int, like: Tensor, generator: torch.Generator
+) -> Tensor:
     drawn = torch.rand(count, generator=generator) * (high - low) + low
     return drawn.to(like.device, like.dtype)
 
@@ -32,7 +34,9 @@ def _crop(images: Tensor, *, smallest: float, flip: bool, generator: torch.Gener
     scale = _uniform(smallest, 1.0, b, images, generator).sqrt()
     room = 1 - scale
     theta = images.new_zeros(b, 2, 3)
-    mirror = 1 - 2 * _uniform(0, 1, b, images, generator).round() if flip else torch.ones_like(scale)
+    mirror = (
+        1 - 2 * _uniform(0, 1, b, images, generator).round() if flip else torch.ones_like(scale)
+    )
     theta[:, 0, 0], theta[:, 1, 1] = scale * mirror, scale
     theta[:, 0, 2] = room * _uniform(-1, 1, b, images, generator)
     theta[:, 1, 2] = room * _uniform(-1, 1, b, images, generator)
@@ -48,7 +52,9 @@ def _colour(images: Tensor, generator: torch.Generator) -> Tensor:
         return _uniform(0.7, 1.3, b, images, generator).view(b, 1, 1, 1)
 
     views = images * factor()
-    views = (views - views.mean((1, 2, 3), keepdim=True)) * factor() + views.mean((1, 2, 3), keepdim=True)
+    views = (views - views.mean((1, 2, 3), keepdim=True)) * factor() + views.mean(
+        (1, 2, 3), keepdim=True
+    )
     weights = images.new_tensor((0.299, 0.587, 0.114)).view(1, 3, 1, 1)
     grey = (views * weights).sum(1, keepdim=True)
     saturation = factor()

@@ -2,13 +2,11 @@
 
 With w a weight and g_i the gradient of sample i's cross-entropy:
 
-=========  =======================================  =================================================
-l1         sum of |w|                               Li et al. 2017
-l2         square root of the sum of w^2            He et al. 2018
-taylor     sum of mean_i |w g_i|                    Molchanov et al. 2019, first order, per sample
-hessian    sum of w^2 mean_i g_i^2                  LeCun et al. 1990, the diagonal by empirical Fisher
-random     uniform on 0 to 1, one draw a unit       the control
-=========  =======================================  =================================================
+* l1: sum of |w| (Li et al. 2017)
+* l2: square root of the sum of w^2 (He et al. 2018)
+* taylor: sum of mean_i |w g_i|, first order and per sample (Molchanov et al. 2019)
+* hessian: sum of w^2 mean_i g_i^2, the diagonal by the empirical Fisher (LeCun et al. 1990)
+* random: uniform on 0 to 1, one draw a unit, the control
 """
 
 from dataclasses import dataclass
@@ -16,12 +14,12 @@ from typing import Literal, get_args
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call, grad, vmap
 from torch.nn import functional
 
-from dgprune.models import VisionTransformer
 from dgprune.errors import DgpruneError
+from dgprune.models import VisionTransformer
 from dgprune.progress import SILENT, Progress
 from pruning.groups import Groups, Sensitivity, score_groups
 from pruning.planning import UnitScores
@@ -81,10 +79,12 @@ def _gradient_sensitivity(
     groups: Groups, criterion: Criterion, calibration: Calibration, progress: Progress
 ) -> Sensitivity:
     second_order = criterion == "hessian"
-    moments = gradient_moments(groups.model, calibration, second_order=second_order, progress=progress)
+    moments = gradient_moments(
+        groups.model, calibration, second_order=second_order, progress=progress
+    )
     names = {id(p): name for name, p in groups.model.named_parameters()}
 
-    def sensitivity(parameter: nn.Parameter) -> Tensor:
+    def sensitivity(parameter: Tensor) -> Tensor:
         weight = parameter.detach()
         moment = moments[names[id(parameter)]]
         return weight.square() * moment if second_order else weight.abs() * moment
@@ -114,8 +114,10 @@ def gradient_moments(
 
     per_sample = vmap(grad(loss), in_dims=(None, 0, 0))
     total = {name: torch.zeros_like(p) for name, p in parameters.items()}
-    batches = list(zip(calibration.inputs.split(chunk), calibration.labels.split(chunk), strict=True))
-    for images, labels in progress.track(batches, len(batches), "scoring"):
+    starts = range(0, len(calibration.labels), chunk)
+    for start in progress.track(starts, len(starts), "scoring"):
+        images = calibration.inputs[start : start + chunk]
+        labels = calibration.labels[start : start + chunk]
         for name, gradient in per_sample(parameters, images, labels).items():
             magnitude = gradient.square() if second_order else gradient.abs()
             total[name] += magnitude.sum(0)

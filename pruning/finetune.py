@@ -38,7 +38,9 @@ def finetune(spec: FinetuneSpec, out: Path, progress: Progress = SILENT) -> Done
     step = next_step(source.lineage, "finetune", asked, source.origin)
 
     def build(folder: Path) -> None:
-        progress.line(f"fine-tuning {source.label} on {source.data.name} without {source.origin.target}")
+        progress.line(
+            f"fine-tuning {source.label} on {source.data.name} without {source.origin.target}"
+        )
         model = source.load()
         task = _task(source, spec.source.skip_bad_images, progress)
         if teacher is not None:
@@ -84,7 +86,11 @@ def _task(source: Source, skip_bad_images: bool, progress: Progress) -> Task:
             source.data, source.split.train, preprocessing, purpose=Purpose.TRAIN, loading=loading
         ),
         validation=load_images(
-            source.data, source.split.validation, preprocessing, purpose=Purpose.SELECT, loading=loading
+            source.data,
+            source.split.validation,
+            preprocessing,
+            purpose=Purpose.SELECT,
+            loading=loading,
         ),
         preprocessing=preprocessing,
     )

@@ -1,9 +1,9 @@
 """The dependency groups of a ViT, found by torch-pruning's graph and scored as wholes.
 
-Every prunable unit is coupled to others: a channel of the residual stream runs through each layer that
-reads or writes it, an attention channel ties a row of q, k and v to a column of proj, an MLP unit a row of
-fc1 to a column of fc2. torch-pruning's DependencyGraph (Fang et al. 2023) finds these couplings by
-tracing; they are never listed by hand here.
+Every prunable unit is coupled to others: a channel of the residual stream runs through each layer
+that reads or writes it, an attention channel ties a row of q, k and v to a column of proj, an MLP
+unit a row of fc1 to a column of fc2. torch-pruning's DependencyGraph (Fang et al. 2023) finds these
+couplings by tracing; they are never listed by hand here.
 """
 
 from collections.abc import Callable
@@ -14,10 +14,10 @@ import torch
 import torch_pruning as tp
 from torch import Tensor, nn
 
-from dgprune.models import set_fused_attention, VisionTransformer
+from dgprune.models import VisionTransformer, blocks_of, set_fused_attention
 from pruning.planning import Scores, UnitScores
 
-Sensitivity = Callable[[nn.Parameter], Tensor]
+Sensitivity = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,13 +36,13 @@ class Groups:
 
     def qkv(self, block: int) -> nn.Linear:
         """The layer whose first third of outputs (q) stands for the attention channels."""
-        root = self.model.blocks[block].attn.qkv
+        root = blocks_of(self.model)[block].attn.qkv
         assert isinstance(root, nn.Linear)
         return root
 
     def fc1(self, block: int) -> nn.Linear:
         """The layer whose outputs are the MLP units."""
-        root = self.model.blocks[block].mlp.fc1
+        root = blocks_of(self.model)[block].mlp.fc1
         assert isinstance(root, nn.Linear)
         return root
 
@@ -74,16 +74,15 @@ def _tokens(model: VisionTransformer) -> list[tuple[nn.Parameter, int]]:
 def score_groups(groups: Groups, sensitivity: Sensitivity) -> UnitScores:
     """Sum of `sensitivity` over each group, a score per unit.
 
-    `sensitivity(parameter)` is elementwise, in the parameter's shape. Tokens and position embeddings follow
-    their group and are not scored.
+    `sensitivity(parameter)` is elementwise, in the parameter's shape. Tokens and position
+    embeddings follow their group and are not scored.
     """
     model = groups.model
     width = groups.width_root
     attention, mlp = [], []
-    for index, block in enumerate(model.blocks):
+    for index, block in enumerate(blocks_of(model)):
         qkv, fc1 = groups.qkv(index), groups.fc1(index)
         heads = block.attn.num_heads
-        assert isinstance(heads, int)
         channels = qkv.out_features // 3
         scores = _unit_sums(groups.graph, qkv, channels, sensitivity)
         attention.append(scores.reshape(heads, channels // heads))
@@ -95,8 +94,10 @@ def score_groups(groups: Groups, sensitivity: Sensitivity) -> UnitScores:
     )
 
 
-def _unit_sums(graph: tp.DependencyGraph, root: nn.Module, units: int, sensitivity: Sensitivity) -> Scores:
-    """Score of each of the first `units` outputs of `root`: the sum over everything coupled to it."""
+def _unit_sums(
+    graph: tp.DependencyGraph, root: nn.Module, units: int, sensitivity: Sensitivity
+) -> Scores:
+    """Score of each of the first `units` outputs of `root`: the sum over all coupled to it."""
     sums = np.zeros(units)
     group = graph.get_pruning_group(root, _out_channels_fn(root), list(range(units)))
     for member in group.items:
@@ -124,7 +125,9 @@ def _channel_sums(
 
 
 def _out_channels_fn(root: nn.Module) -> Callable[..., nn.Module]:
-    pruner = tp.prune_conv_out_channels if isinstance(root, nn.Conv2d) else tp.prune_linear_out_channels
+    pruner = (
+        tp.prune_conv_out_channels if isinstance(root, nn.Conv2d) else tp.prune_linear_out_channels
+    )
     return pruner  # type: ignore[no-any-return]
 
 

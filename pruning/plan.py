@@ -1,4 +1,7 @@
-"""What stays: the indices kept on every prunable axis. A plan is JSON, so it can be read and edited."""
+"""What stays: the indices kept on every prunable axis.
+
+A plan is JSON, so it can be read and edited.
+"""
 
 from dataclasses import dataclass
 
@@ -42,11 +45,16 @@ def check(plan: Plan, structure: Structure) -> None:
     """Raises DgpruneError, naming the axis, where `plan` does not fit `structure`."""
     _check_axis("width", plan.width, structure.embed_dim)
     if len(plan.blocks) != len(structure.blocks):
-        raise DgpruneError(f"the plan has {len(plan.blocks)} blocks, the model {len(structure.blocks)}")
+        raise DgpruneError(
+            f"the plan has {len(plan.blocks)} blocks, the model {len(structure.blocks)}"
+        )
     for index, (kept, block) in enumerate(zip(plan.blocks, structure.blocks, strict=True)):
         _check_axis(f"heads of block {index}", kept.heads, block.num_heads)
         _check_axis(f"MLP of block {index}", kept.mlp, block.mlp_hidden)
-        if len(kept.head_dims) != len(kept.heads) or len({len(dims) for dims in kept.head_dims}) != 1:
+        if (
+            len(kept.head_dims) != len(kept.heads)
+            or len({len(dims) for dims in kept.head_dims}) != 1
+        ):
             raise DgpruneError(f"block {index}: every kept head must keep equally many dimensions")
         for dims in kept.head_dims:
             _check_axis(f"head dimensions of block {index}", dims, block.head_dim)
@@ -54,7 +62,9 @@ def check(plan: Plan, structure: Structure) -> None:
 
 def _check_axis(axis: str, kept: tuple[int, ...], size: int) -> None:
     if not kept or list(kept) != sorted(set(kept)) or kept[0] < 0 or kept[-1] >= size:
-        raise DgpruneError(f"{axis}: the plan must keep ascending, distinct indices of 0 to {size - 1}")
+        raise DgpruneError(
+            f"{axis}: the plan must keep ascending, distinct indices of 0 to {size - 1}"
+        )
 
 
 def planned(plan: Plan, structure: Structure) -> tuple[int, tuple[Block, ...]]:

@@ -12,7 +12,7 @@ Scores = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitScores:
-    """Importance of every prunable unit: width [D], attention channels [heads, dims] and MLP [units] a block."""
+    """Importance of every unit: width [D]; a block's attention [heads, dims] and MLP [units]."""
 
     width: Scores
     attention: tuple[Scores, ...]
@@ -42,9 +42,9 @@ class _Axis:
 def plan_globally(scores: UnitScores, ratio: float, limits: Limits) -> Plan:
     """Removes the share `ratio` of all units, lowest first, in one ranking over every axis.
 
-    Scores are divided by the mean of their axis before they are compared, as torch-pruning does. An axis
-    at its floor gives nothing more; the next unit in the ranking goes instead. Kept sizes are then rounded
-    to the nearest multiple of the alignment. Ratio 0 keeps everything.
+    Scores are divided by the mean of their axis before they are compared, as torch-pruning does. An
+    axis at its floor gives nothing more; the next unit in the ranking goes instead. Kept sizes are
+    then rounded to the nearest multiple of the alignment. Ratio 0 keeps everything.
 
     Raises DgpruneError where the floors together keep more than the ratio leaves.
     """
@@ -56,7 +56,14 @@ def plan_globally(scores: UnitScores, ratio: float, limits: Limits) -> Plan:
     return Plan(
         width=_best(scores.width, _aligned(width, limits.align_width, axes[0])),
         blocks=tuple(
-            _plan_block(scores.attention[i], scores.mlp[i], rest[2 * i], rest[2 * i + 1], axes[2 * i + 2], limits)
+            _plan_block(
+                scores.attention[i],
+                scores.mlp[i],
+                rest[2 * i],
+                rest[2 * i + 1],
+                axes[2 * i + 2],
+                limits,
+            )
             for i in range(len(scores.mlp))
         ),
     )
@@ -74,7 +81,9 @@ def _axes(scores: UnitScores, limits: Limits) -> list[_Axis]:
 
 def _axis(name: str, scores: Scores, floor: int) -> _Axis:
     if not np.isfinite(scores).all():
-        raise DgpruneError(f"the scores of {name} are not all numbers; score another model or criterion")
+        raise DgpruneError(
+            f"the scores of {name} are not all numbers; score another model or criterion"
+        )
     mean = scores.mean()
     normalised = scores / mean if mean > 0 else np.ones_like(scores)
     return _Axis(name=name, scores=normalised, floor=min(floor, scores.size))
@@ -88,7 +97,8 @@ def _kept_sizes(axes: list[_Axis], ratio: float) -> list[int]:
     if total - to_remove < least:
         tightest = max(axes, key=lambda axis: axis.floor)
         raise DgpruneError(
-            f"--ratio {ratio} leaves {total - to_remove} of {total} units, but the floors keep {least} "
+            f"--ratio {ratio} leaves {total - to_remove} of {total} units, "
+            f"but the floors keep {least} "
             f"({tightest.floor} in {tightest.name}); lower the ratio"
         )
     owners = np.repeat(np.arange(len(axes)), sizes)
@@ -117,11 +127,18 @@ def _best(scores: Scores, count: int) -> tuple[int, ...]:
 
 
 def _plan_block(
-    attention: Scores, mlp: Scores, attention_kept: int, mlp_kept: int, mlp_axis: _Axis, limits: Limits
+    attention: Scores,
+    mlp: Scores,
+    attention_kept: int,
+    mlp_kept: int,
+    mlp_axis: _Axis,
+    limits: Limits,
 ) -> BlockPlan:
     heads, dims = heads_and_dims(attention.shape, attention_kept, limits)
     best_dims = [_best(row, dims) for row in attention]
-    strength = np.asarray([row[list(kept)].sum() for row, kept in zip(attention, best_dims, strict=True)])
+    strength = np.asarray(
+        [row[list(kept)].sum() for row, kept in zip(attention, best_dims, strict=True)]
+    )
     kept_heads = _best(strength, heads)
     return BlockPlan(
         heads=kept_heads,
@@ -133,11 +150,15 @@ def _plan_block(
 def heads_and_dims(shape: tuple[int, ...], kept: int, limits: Limits) -> tuple[int, int]:
     """Heads and dimensions a head whose product is nearest to `kept` attention channels.
 
-    Dimensions are multiples of the alignment, or all of them; between equals the fewer, larger heads win,
-    since attention kernels are fast on those.
+    Dimensions are multiples of the alignment, or all of them; between equals the fewer, larger
+    heads win, since attention kernels are fast on those.
     """
     heads, dims = shape
-    allowed = [d for d in range(limits.align_head_dim, dims, limits.align_head_dim) if d >= limits.min_head_dim]
+    allowed = [
+        d
+        for d in range(limits.align_head_dim, dims, limits.align_head_dim)
+        if d >= limits.min_head_dim
+    ]
     pairs = [
         (h, d) for h in range(min(limits.min_heads, heads), heads + 1) for d in [*allowed, dims]
     ]

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import torch
 
-from dgprune.models import VisionTransformer
 from dgprune.checkpoint import META, open_checkpoint, save_checkpoint
 from dgprune.data import Purpose, load_images, to_input
 from dgprune.data.images import Loading
 from dgprune.data.split import balanced
 from dgprune.errors import DgpruneError
 from dgprune.lineage import next_step
+from dgprune.models import VisionTransformer
 from dgprune.progress import SILENT, Progress
 from dgprune.schema import Json, canonical_json, encode
 from dgprune.source import Source, SourceSpec, open_source
@@ -44,7 +44,9 @@ class PruneSpec:
 
     def __post_init__(self) -> None:
         if not 0 <= self.ratio < 1:
-            raise DgpruneError(f"--ratio {self.ratio} is outside [0, 1); 0.5 removes half of the units")
+            raise DgpruneError(
+                f"--ratio {self.ratio} is outside [0, 1); 0.5 removes half of the units"
+            )
         if self.criterion not in CRITERIA:
             raise DgpruneError(f"--criterion {self.criterion!r} is none of {', '.join(CRITERIA)}")
         if self.ranking != "global":
@@ -81,7 +83,11 @@ def prune(source_spec: SourceSpec, spec: PruneSpec, out: Path, progress: Progres
 
 
 def _plan(
-    model: VisionTransformer, source: Source, spec: PruneSpec, skip_bad_images: bool, progress: Progress
+    model: VisionTransformer,
+    source: Source,
+    spec: PruneSpec,
+    skip_bad_images: bool,
+    progress: Progress,
 ) -> Plan:
     calibration = None
     if spec.criterion in NEEDS_IMAGES:
@@ -95,7 +101,9 @@ def _calibration(
     source: Source, spec: PruneSpec, skip_bad_images: bool, progress: Progress
 ) -> Calibration:
     chosen = balanced(source.split.train, spec.score_images, seed=spec.seed)
-    loading = Loading(target=source.origin.target, skip_bad_images=skip_bad_images, progress=progress)
+    loading = Loading(
+        target=source.origin.target, skip_bad_images=skip_bad_images, progress=progress
+    )
     preprocessing = source.origin.preprocessing
     images = load_images(source.data, chosen, preprocessing, purpose=Purpose.SCORE, loading=loading)
     return Calibration(

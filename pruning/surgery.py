@@ -2,11 +2,12 @@
 
 import copy
 import math
+from dataclasses import replace
 
 import torch
 from torch import nn
 
-from dgprune.models import rebuild, structure_of, VisionTransformer
+from dgprune.models import VisionTransformer, rebuild, structure_of
 from dgprune.structure import Structure
 from pruning.groups import Groups, remove, trace_groups
 from pruning.plan import BlockPlan, Plan, planned
@@ -15,9 +16,9 @@ from pruning.plan import BlockPlan, Plan, planned
 def apply_plan(model: VisionTransformer, plan: Plan, name: str) -> VisionTransformer:
     """A copy of `model` (timm name `name`) that keeps what `plan` keeps.
 
-    Attention divides its scores by the square root of the head dimension. Where dimensions go, that divisor
-    would change and with it every logit; the rows of q are rescaled so that it does not. Removing units
-    whose weights are zero therefore leaves the logits as they were.
+    Attention divides its scores by the square root of the head dimension. Where dimensions go, that
+    divisor would change and with it every logit; the rows of q are rescaled so that it does not.
+    Removing units whose weights are zero therefore leaves the logits as they were.
 
     Raises DgpruneError where the plan does not fit the model.
     """
@@ -31,15 +32,8 @@ def apply_plan(model: VisionTransformer, plan: Plan, name: str) -> VisionTransfo
         _cut_block(groups, index, kept, before)
     remove(groups, groups.width_root, _others(plan.width, before.embed_dim))
     for index, block in enumerate(blocks):
-        attention = pruned.blocks[index].attn
-        assert isinstance(attention, nn.Module)
-        attention.num_heads = block.num_heads  # type: ignore[assignment]
         _keep_scale(groups.qkv(index), before.blocks[index].head_dim, block.head_dim)
-    after = Structure(
-        **{name: getattr(before, name) for name in before.__slots__ if name not in ("embed_dim", "blocks")},
-        embed_dim=width,
-        blocks=blocks,
-    )
+    after = replace(before, embed_dim=width, blocks=blocks)
     return rebuild(after, dict(pruned.state_dict()))
 
 

@@ -1,4 +1,4 @@
-"""Training and recovery: AdamW, cosine with warm-up, soft distillation, selection on the sources."""
+"""Training and recovery: AdamW, cosine with warm-up, distillation, selection on the sources."""
 
 import math
 from collections import defaultdict
@@ -18,10 +18,11 @@ from pruning.augmentation import augment
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainSpec:
-    """How to train. `distill_weight` is the share of the teacher's soft targets in the loss.
+    """How to train.
 
-    `warmup_epochs` of linear warm-up come before the cosine; `temperature` softens both distributions
-    (Hinton et al. 2015).
+    `distill_weight` is the share of the teacher's soft targets in the loss.     `warmup_epochs` of
+    linear warm-up come before the cosine; `temperature` softens both distributions     (Hinton et
+    al. 2015).
     """
 
     epochs: int = 5
@@ -90,7 +91,9 @@ def train(
     model.to(device)
     teacher = task.teacher.to(device).eval() if task.teacher is not None else None
     task = replace(task, teacher=teacher)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=spec.learning_rate, weight_decay=spec.weight_decay)
+    optimiser = torch.optim.AdamW(
+        model.parameters(), lr=spec.learning_rate, weight_decay=spec.weight_decay
+    )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _cosine(spec, len(task.train)))
     epochs: list[Epoch] = []
     best: Weights = {}
@@ -111,12 +114,13 @@ def _cosine(spec: TrainSpec, images: int) -> "Schedule":
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """Share of the learning rate at a step: linear up over `warmup` steps, then half a cosine to 0."""
+    """Share of the learning rate: linear up over `warmup` steps, then half a cosine to 0."""
 
     warmup: float
     total: int
 
     def __call__(self, step: int) -> float:
+        """The share at `step`, counted from 0."""
         if step < self.warmup:
             return (step + 1) / (self.warmup + 1)
         done = (step - self.warmup) / max(1.0, self.total - self.warmup)
@@ -134,7 +138,9 @@ def _one_epoch(
 ) -> float:
     model.train()
     losses: list[float] = []
-    for pixels, labels in _shuffled(task.train, spec.batch_size, generator, next(model.parameters()).device):
+    for pixels, labels in _shuffled(
+        task.train, spec.batch_size, generator, next(model.parameters()).device
+    ):
         views = normalise(augment(pixels, spec.augmentation, generator), task.preprocessing)
         loss = _loss(model, task.teacher, views, labels, spec)
         losses.append(loss.item())
@@ -157,7 +163,9 @@ def _shuffled(
     order = torch.randperm(len(images), generator=generator).numpy()
     for start in range(0, len(order), batch_size):
         chosen = order[start : start + batch_size]
-        pixels = torch.from_numpy(images.pixels[chosen]).to(device).permute(0, 3, 1, 2).float() / 255
+        pixels = (
+            torch.from_numpy(images.pixels[chosen]).to(device).permute(0, 3, 1, 2).float() / 255
+        )
         yield pixels, torch.from_numpy(images.labels[chosen]).to(device)
 
 
@@ -176,7 +184,10 @@ def _loss(
     with torch.no_grad():
         soft_targets = (teacher(views) / spec.temperature).log_softmax(-1)
     soft = functional.kl_div(
-        (logits / spec.temperature).log_softmax(-1), soft_targets, log_target=True, reduction="batchmean"
+        (logits / spec.temperature).log_softmax(-1),
+        soft_targets,
+        log_target=True,
+        reduction="batchmean",
     )
     return (1 - spec.distill_weight) * hard + spec.distill_weight * spec.temperature**2 * soft
 
@@ -189,7 +200,9 @@ def normalise(pixels: Tensor, preprocessing: Preprocessing) -> Tensor:
 
 
 @torch.no_grad()
-def domain_accuracy(model: VisionTransformer, task: Task, batch_size: int = 128) -> dict[str, float]:
+def domain_accuracy(
+    model: VisionTransformer, task: Task, batch_size: int = 128
+) -> dict[str, float]:
     """Accuracy on the validation images of each source domain, which are not augmented."""
     model.eval()
     device = next(model.parameters()).device

@@ -1,4 +1,7 @@
-"""What executes a file. One protocol: buffers are bound on entry, `infer` launches, exit frees."""
+"""What executes a file.
+
+One protocol: buffers are bound on entry, `infer` launches, exit frees.
+"""
 
 from collections.abc import Sequence
 from typing import Protocol, Self

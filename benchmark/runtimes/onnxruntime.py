@@ -30,7 +30,9 @@ class OnnxRuntime:
         provider = PROVIDERS[self._spec.provider]
         try:
             self._session = onnxruntime.InferenceSession(self._file, options, providers=[provider])
-        except Exception as error:  # its exception types are private; all mean: this file does not load
+        except (
+            Exception
+        ) as error:  # its exception types are private; all mean: this file does not load
             reason = str(error).splitlines()[0]
             raise DgpruneError(f"ONNX Runtime cannot load {self._file}: {reason}") from error
         found = self._session.get_providers()
@@ -49,7 +51,8 @@ class OnnxRuntime:
         for batch in batches:
             if list(batch.shape[1:]) != list(source.shape[1:]):
                 raise DgpruneError(
-                    f"{self._file} takes images of shape {source.shape[1:]}, got {list(batch.shape[1:])}"
+                    f"{self._file} takes images of shape {source.shape[1:]}, "
+                    f"got {list(batch.shape[1:])}"
                 )
             binding = self._session.io_binding()
             binding.bind_cpu_input(source.name, batch)

@@ -5,8 +5,8 @@ from typing import Self
 
 import torch
 
-from dgprune.models import VisionTransformer
 from dgprune.data.preprocessing import Floats
+from dgprune.models import VisionTransformer
 from dgprune.records import RuntimeSpec
 
 

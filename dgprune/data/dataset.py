@@ -30,7 +30,10 @@ class Reader(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class DataSet:
-    """An opened data set. `file_digest` is the digest of every sample's name and size in bytes."""
+    """An opened data set.
+
+    `file_digest` is the digest of every sample's name and size in bytes.
+    """
 
     name: str
     classes: tuple[str, ...]

@@ -1,7 +1,7 @@
 """`rotated-digits`: scikit-learn's 1,797 handwritten digits, with rotation as the domain.
 
-Like DomainBed's RotatedMNIST (Gulrajani and Lopez-Paz 2021), each image belongs to one domain only, so
-that the held-out domain differs in its images as well as in its angle.
+Like DomainBed's RotatedMNIST (Gulrajani and Lopez-Paz 2021), each image belongs to one domain only,
+so that the held-out domain differs in its images as well as in its angle.
 """
 
 from functools import cache

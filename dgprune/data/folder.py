@@ -1,4 +1,4 @@
-"""A folder of the shape `domain/class/image`, as PACS, Office-Home and DomainBed's others have it."""
+"""A folder of the shape `domain/class/image`: PACS, Office-Home and DomainBed's others."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", 
 
 
 def image_folder(root: Path) -> DataSet:
-    """The data set under `root`; raises DgpruneError where its shape is not `domain/class/image`."""
+    """The data set under `root`; raises DgpruneError where it is not `domain/class/image`."""
     if not root.is_dir():
         raise DgpruneError(
             f"--data {root}: no such folder; give a folder domain/class/image, or rotated-digits"
@@ -37,7 +37,12 @@ def image_folder(root: Path) -> DataSet:
         try:
             with Image.open(root / sample.key) as image:
                 return image.convert("RGB")
-        except (UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        except (
+            UnidentifiedImageError,
+            SyntaxError,
+            ValueError,
+            Image.DecompressionBombError,
+        ) as error:
             raise OSError(str(error)) from error
 
     return DataSet(

@@ -15,7 +15,10 @@ from dgprune.progress import SILENT, Progress
 
 
 class Purpose(Enum):
-    """What images are loaded for. Only REPORT, which changes no weight and no choice, may see the target."""
+    """What images are loaded for.
+
+    Only REPORT, which changes no weight and no choice, may see the target.
+    """
 
     TRAIN = "training"
     SELECT = "model selection"

@@ -16,7 +16,7 @@ Bytes = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preprocessing:
-    """A model's own input recipe: resize to a square of `image_size` px, scale to 0..1, normalise."""
+    """A model's own input: resized to a square of `image_size` px, scaled to 0..1, normalised."""
 
     image_size: int
     mean: tuple[float, float, float]

@@ -1,0 +1,76 @@
+"""`dgprune evaluate`, `dgprune bench` and `dgprune doctor`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dgprune.options import AsJson, Data, Quiet, Records, Seed, SkipBadImages, Target
+from dgprune.output import finish
+from dgprune.progress import progress_for
+from dgprune.stage import Done
+
+
+def evaluate(
+    subject: Annotated[
+        str, typer.Argument(metavar="CHECKPOINT|ARTEFACT", help="What to evaluate.")
+    ],
+    data: Data,
+    target: Target,
+    records: Records = Path("runs/records.jsonl"),
+    batch_size: Annotated[int, typer.Option(help="Images a call.")] = 32,
+    skip_bad_images: SkipBadImages = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> Done:
+    """Measure accuracy per domain on the file itself; prints the records file."""
+    from benchmark.accuracy import EvaluateSpec
+    from benchmark.accuracy import evaluate as run
+
+    spec = EvaluateSpec(
+        subject=subject,
+        data=data,
+        target=target,
+        batch_size=batch_size,
+        skip_bad_images=skip_bad_images,
+    )
+    return finish(run(spec, records, progress_for(quiet=quiet)), as_json=as_json)
+
+
+def bench(
+    artefact: Annotated[str, typer.Argument(metavar="ARTEFACT", help="The file to time.")],
+    data: Data,
+    baseline: Annotated[
+        str | None, typer.Option(metavar="ARTEFACT", help="The dense file, timed in alternation.")
+    ] = None,
+    batch: Annotated[str, typer.Option(help="Batch sizes, such as 1,8,32.")] = "1,8,32",
+    tier: Annotated[str, typer.Option(help="smoke or default: how precisely.")] = "default",
+    threads: Annotated[int, typer.Option(help="Threads of the runtime, pinned.")] = 1,
+    records: Records = Path("runs/records.jsonl"),
+    seed: Seed = 0,
+    skip_bad_images: SkipBadImages = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> Done:
+    """Time an artefact, or its speedup over a baseline; exits 0, 1 (slower) or 3 (inconclusive)."""
+    from benchmark.latency import LatencySpec, batch_sizes
+    from benchmark.latency import bench as run
+
+    spec = LatencySpec(
+        artefact=artefact,
+        data=data,
+        baseline=baseline,
+        batch_sizes=batch_sizes(batch),
+        tier=tier,
+        threads=threads,
+        seed=seed,
+        skip_bad_images=skip_bad_images,
+    )
+    return finish(run(spec, records, progress_for(quiet=quiet)), as_json=as_json)
+
+
+def doctor(as_json: AsJson = False) -> None:
+    """Say what is installed, which runtimes really work here, and how to get the others."""
+    from benchmark.doctor import examine, print_findings
+
+    print_findings(examine(), as_json=as_json)

@@ -1,0 +1,193 @@
+"""What works on this machine: every runtime is made to compute something, not only imported."""
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmark.runtimes.onnxruntime import OnnxRuntime
+from dgprune.environment import current_environment
+from dgprune.records import RuntimeSpec
+
+Check = Callable[[], str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was tried: whether it works, what was seen, and what to do about it."""
+
+    name: str
+    works: bool
+    detail: str
+    advice: str = ""
+
+
+def examine() -> list[Finding]:
+    """Everything `dgprune` can use, tried in turn."""
+    return [
+        _machine(),
+        _python(),
+        _try("torch", _torch, "make install"),
+        _try("timm and torchvision", _timm, "make install"),
+        _try("torch-pruning", _torch_pruning, "make install"),
+        _try("onnxruntime (cpu)", _onnxruntime, "make install"),
+        _one_onnxruntime(),
+        _try("openvino", _openvino, "pip install 'dgprune[openvino]'"),
+        _try(
+            "tensorrt", _tensorrt, "needs an NVIDIA GPU and driver: pip install 'dgprune[tensorrt]'"
+        ),
+        _disk(),
+    ]
+
+
+def print_findings(findings: list[Finding], *, as_json: bool) -> None:
+    """A line a finding on stdout, or one JSON object."""
+    if as_json:
+        print(
+            json.dumps(
+                {
+                    "findings": [asdict(f) for f in findings],
+                    "environment": asdict(current_environment()),
+                }
+            )
+        )
+        return
+    for finding in findings:
+        mark = "ok     " if finding.works else "missing"
+        advice = f" -> {finding.advice}" if finding.advice and not finding.works else ""
+        print(f"{mark} {finding.name}: {finding.detail}{advice}")
+
+
+def _try(name: str, check: Check, advice: str) -> Finding:
+    try:
+        return Finding(name=name, works=True, detail=check())
+    except Exception as error:  # whatever a broken install raises is the finding
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        return Finding(name=name, works=False, detail=reason[:160], advice=advice)
+
+
+def _machine() -> Finding:
+    env = current_environment()
+    load = os.getloadavg()[0]
+    quota = "" if env.cpu_quota_cores is None else f", quota {env.cpu_quota_cores:g} cores"
+    memory = f"{env.memory_bytes / 2**30:.0f} GiB"
+    busy = load > env.cores / 2
+    return Finding(
+        name="machine",
+        works=not busy,
+        detail=f"{env.cpu}, {env.cores} cores{quota}, {memory}, load {load:.2f}",
+        advice="other work is running; timings will be noisy until it ends",
+    )
+
+
+def _python() -> Finding:
+    supported = (3, 11) <= sys.version_info[:2] <= (3, 12)
+    return Finding(
+        name="python",
+        works=supported,
+        detail=sys.version.split()[0],
+        advice="dgprune is tested on Python 3.11 and 3.12",
+    )
+
+
+def _torch() -> str:
+    import torch
+
+    torch.ones(2, 2) @ torch.ones(2, 2)
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
+    return f"{torch.__version__} on {device}"
+
+
+def _timm() -> str:
+    from dgprune.models import create
+
+    create("vit_micro_patch4_32", num_classes=2, image_size=None)
+    import timm
+
+    return f"timm {timm.__version__} makes a model"
+
+
+def _torch_pruning() -> str:
+    from dgprune.models import create
+    from pruning.groups import trace_groups
+
+    trace_groups(create("vit_micro_patch4_32", num_classes=2, image_size=None))
+    return f"{current_environment().libraries['torch-pruning']} traces a model"
+
+
+def _onnxruntime() -> str:
+    import onnxruntime
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "identity.onnx"
+        file.write_bytes(_identity_graph())
+        with OnnxRuntime(
+            file, RuntimeSpec(name="onnxruntime", provider="cpu", threads=1)
+        ) as runtime:
+            images = np.ones((1, 3, 2, 2), dtype=np.float32)
+            runtime.bind([images])
+            runtime.infer(0)
+            if not np.array_equal(runtime.output(0), images):
+                raise RuntimeError("it computes wrong results")
+    return f"{onnxruntime.__version__} runs a graph"
+
+
+def _identity_graph() -> bytes:
+    from onnx import TensorProto, helper
+
+    value = [
+        helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, 3, 2, 2])
+        for n in ("images", "logits")
+    ]
+    node = helper.make_node("Identity", ["images"], ["logits"])
+    graph = helper.make_graph([node], "identity", value[:1], value[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+    return bytes(model.SerializeToString())
+
+
+def _one_onnxruntime() -> Finding:
+    libraries = current_environment().libraries
+    clash = "onnxruntime" in libraries and "onnxruntime-gpu" in libraries
+    return Finding(
+        name="one onnxruntime",
+        works=not clash,
+        detail="onnxruntime and onnxruntime-gpu overwrite each other" if clash else "no clash",
+        advice="pip uninstall onnxruntime onnxruntime-gpu, then install the one you need",
+    )
+
+
+def _openvino() -> str:
+    import openvino
+
+    core = openvino.Core()
+    compiled = core.compile_model(core.read_model(_identity_graph()), "CPU")
+    images = np.ones((1, 3, 2, 2), dtype=np.float32)
+    if not np.array_equal(next(iter(compiled([images]).values())), images):
+        raise RuntimeError("it computes wrong results")
+    return f"{openvino.__version__} runs a graph on {', '.join(core.available_devices)}"
+
+
+def _tensorrt() -> str:
+    import torch
+
+    if not torch.cuda.is_available():  # TensorRT without a driver crashes the process when used
+        raise RuntimeError("no CUDA device here")
+    import tensorrt
+
+    return f"{tensorrt.__version__}"
+
+
+def _disk() -> Finding:
+    free = shutil.disk_usage(Path.cwd()).free
+    return Finding(
+        name="disk",
+        works=free > 2 * 2**30,
+        detail=f"{free / 2**30:.0f} GiB free here",
+        advice="a PACS sweep needs some gigabytes; choose an --out with more room",
+    )

@@ -1,0 +1,111 @@
+"""The whole chain, as the commands a user would type, one after the other."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dgprune.progress import Progress
+from dgprune.recipe import Recipe, TrainRecipe
+from dgprune.stage import Done
+from dgprune.store import open_store
+
+Invoke = Callable[[Sequence[str]], Done]
+
+
+@dataclass(kw_only=True)
+class _Runner:
+    """Runs commands, counts them, and remembers how many had anything to do."""
+
+    invoke: Invoke
+    progress: Progress
+    total: int
+    count: int = 0
+    fresh: int = 0
+
+    def run(self, *arguments: str) -> Done:
+        self.count += 1
+        self.progress.line(
+            f"[{self.count}/{self.total}] dgprune {arguments[0]} {Path(arguments[1]).name}"
+        )
+        done = self.invoke(arguments)
+        self.fresh += done.fresh
+        return done
+
+
+def run_chain(recipe: Recipe, out: Path, invoke: Invoke, progress: Progress) -> Done:
+    """Dense model, grid of pruned ones, recovery, export, accuracy, latency, report.
+
+    Every stage is one command through `invoke`; a finished one is passed over, so that the same
+    call after an interruption goes on where it stopped. Timing comes last, when nothing else runs.
+    """
+    store = open_store(out)
+    cells = recipe.cells()
+    runner = _Runner(
+        invoke=invoke, progress=progress, total=3 + 4 * len(cells) + 1 + len(cells) + 1
+    )
+    domains = ("--data", recipe.data, "--target", recipe.target, "--seed", str(recipe.seed))
+    into = ("--out", str(store))
+    records = store / "records.jsonl"
+
+    dense = runner.run(
+        "finetune", recipe.model, *domains, *into, *_model(recipe), *_training(recipe.dense)
+    ).path
+    baseline = _ship(runner, recipe, dense, store)
+    shipped = []
+    for entry, criterion, ratio in cells:
+        wanted = ("--criterion", criterion, "--ratio", str(ratio), "--ranking", entry.ranking)
+        scored = ("--score-images", str(entry.score_images))
+        pruned = runner.run("prune", str(dense), *domains, *into, *wanted, *scored).path
+        taught = ("--teacher", str(dense), *_distillation(recipe))
+        recovered = runner.run(
+            "finetune", str(pruned), *domains, *into, *taught, *_training(recipe.recover)
+        ).path
+        shipped.append(_ship(runner, recipe, recovered, store))
+    for artefact in (baseline, *shipped):  # the first is the A/A control
+        runner.run("bench", str(artefact), "--baseline", str(baseline), *_bench(recipe, records))
+    report = runner.run("report", str(records), "--out", str(store / "report"))
+    if runner.fresh == 0:
+        progress.line(f"nothing to do: all {runner.total} steps were already done")
+    return Done(path=report.path, fresh=runner.fresh > 0, summary={"report": report.summary})
+
+
+def _ship(runner: _Runner, recipe: Recipe, checkpoint: Path, store: Path) -> Path:
+    """Exports a checkpoint and measures the exported file's accuracy."""
+    data = ("--data", recipe.data)
+    artefact = runner.run("export", str(checkpoint), *data, "--out", str(store)).path
+    records = ("--records", str(store / "records.jsonl"))
+    runner.run("evaluate", str(artefact), *data, "--target", recipe.target, *records)
+    return artefact
+
+
+def _model(recipe: Recipe) -> tuple[str, ...]:
+    return ("--weights", recipe.weights, "--image-size", str(recipe.image_size))
+
+
+def _training(train: TrainRecipe) -> tuple[str, ...]:
+    return (
+        *("--epochs", str(train.epochs)),
+        *("--lr", str(train.lr)),
+        *("--batch-size", str(train.batch_size)),
+        *("--weight-decay", str(train.weight_decay)),
+        *("--warmup-epochs", str(train.warmup_epochs)),
+        *("--label-smoothing", str(train.label_smoothing)),
+        *("--augmentation", train.augmentation),
+    )
+
+
+def _distillation(recipe: Recipe) -> tuple[str, ...]:
+    distill = recipe.distill
+    return ("--distill-weight", str(distill.weight), "--temperature", str(distill.temperature))
+
+
+def _bench(recipe: Recipe, records: Path) -> tuple[str, ...]:
+    bench = recipe.bench
+    return (
+        *("--data", recipe.data),
+        *("--batch", ",".join(map(str, bench.batch))),
+        *("--tier", bench.tier),
+        *("--threads", str(bench.threads)),
+        *("--seed", str(recipe.seed)),
+        *("--records", str(records)),
+    )

@@ -1,0 +1,153 @@
+"""The command `dgprune`: every failure becomes one line and an exit code."""
+
+import contextlib
+import io
+import os
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import benchmark.cli
+import export.cli
+import pruning.cli
+import reports.cli
+from dgprune import __version__
+from dgprune.errors import DgpruneError
+from dgprune.options import AsJson, Quiet
+from dgprune.output import finish
+from dgprune.progress import progress_for
+from dgprune.stage import Done
+
+app = typer.Typer(
+    name="dgprune",
+    help="Prune vision transformers, ship them, and measure what was shipped.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+for command in (
+    pruning.cli.finetune,
+    pruning.cli.prune,
+    export.cli.export,
+    benchmark.cli.evaluate,
+    benchmark.cli.bench,
+    reports.cli.report,
+    benchmark.cli.doctor,
+):
+    app.command()(command)
+
+# typer carries its own copy of click, whose base of usage errors has no public name.
+_UsageError: Any = typer.BadParameter.__base__
+ChainOut = Annotated[
+    Path, typer.Option(metavar="DIR", help="Folder of everything the chain makes.")
+]
+
+
+@app.callback(invoke_without_command=True)
+def version(
+    show: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """Prune vision transformers, ship them, and measure what was shipped."""
+    if show:
+        typer.echo(f"dgprune {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def quickstart(
+    out: ChainOut = Path("runs/quickstart"),
+    full: Annotated[
+        bool, typer.Option("--full", help="All five criteria at all three ratios.")
+    ] = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> Done:
+    """Run the whole chain on the embedded digits, on a CPU; prints the path of the report."""
+    from dgprune.chain import run_chain
+    from dgprune.recipe import full_grid, named_recipe
+
+    recipe = named_recipe("quickstart")
+    recipe = full_grid(recipe) if full else recipe
+    step = partial(_step, quiet=quiet)
+    return finish(run_chain(recipe, out, step, progress_for(quiet=quiet)), as_json=as_json)
+
+
+@app.command()
+def run(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE.toml", help="See `dgprune recipe`.")],
+    out: ChainOut = Path("runs"),
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> Done:
+    """Run the whole chain from one file; run again, it goes on where it stopped."""
+    from dgprune.chain import run_chain
+    from dgprune.recipe import read_recipe
+
+    step = partial(_step, quiet=quiet)
+    done = run_chain(read_recipe(recipe), out, step, progress_for(quiet=quiet))
+    return finish(done, as_json=as_json)
+
+
+@app.command()
+def recipe(
+    name: Annotated[str, typer.Argument(metavar="[NAME]", help="Nothing lists the names.")] = "",
+) -> None:
+    """Print a recipe with every default written out."""
+    from dgprune.recipe import recipe_names, recipe_text
+
+    typer.echo(recipe_text(name) if name else "\n".join(recipe_names()))
+
+
+@app.command()
+def inspect(
+    folder: Annotated[Path, typer.Argument(metavar="CHECKPOINT|ARTEFACT", help="What to look at.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show structure, cost and provenance."""
+    from dgprune.inspection import inspect_folder, print_inspection
+
+    print_inspection(inspect_folder(folder), as_json=as_json)
+
+
+def invoke(arguments: Sequence[str]) -> Any:
+    """Runs one command in this process and returns what it made."""
+    return app(list(arguments), standalone_mode=False)
+
+
+def _step(arguments: Sequence[str], *, quiet: bool) -> Any:
+    """A step of the chain: like `invoke`, but the chain alone prints a path."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        return invoke([*arguments, "--quiet"] if quiet else arguments)
+
+
+def main() -> None:
+    """Entry point: 0 success, 1 a verdict of no, 2 bad input, 3 inconclusive, 130 interrupted."""
+    sys.exit(_exit_code(sys.argv[1:]))
+
+
+def _exit_code(arguments: Sequence[str]) -> int:
+    try:
+        result = invoke(arguments)
+    except _UsageError as error:
+        command = error.ctx.command_path if error.ctx else "dgprune"
+        return _fail(f"{error.format_message()} (see {command} --help)")
+    except DgpruneError as error:
+        return _fail(str(error))
+    except (KeyboardInterrupt, typer.Abort):
+        print("interrupted; the same command goes on where it stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    if isinstance(result, Done):
+        return result.exit_code
+    return result if isinstance(result, int) else 0
+
+
+def _fail(message: str) -> int:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    return 2

@@ -1,0 +1,63 @@
+"""What a checkpoint or an artefact is: structure, cost and where it came from."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from dgprune.artefact import is_artefact, open_artefact
+from dgprune.errors import DgpruneError
+from dgprune.lineage import LineageStep
+from dgprune.schema import Json, encode
+from dgprune.structure import Structure, cost_of
+
+
+def inspect_folder(folder: Path) -> Json:
+    """All that is known of `folder`; raises DgpruneError where it is neither kind, or changed."""
+    if is_artefact(folder):
+        artefact = open_artefact(folder).artefact
+        return {"kind": "artefact", **encode(artefact), "cost": asdict(cost_of(artefact.structure))}
+    if (folder / "meta.json").is_file():
+        from dgprune.checkpoint import open_checkpoint
+
+        checkpoint = open_checkpoint(folder)
+        structure = checkpoint.structure
+        return {
+            "kind": "checkpoint",
+            **encode(checkpoint.meta),
+            "structure": encode(structure),
+            "cost": asdict(cost_of(structure)),
+        }
+    raise DgpruneError(f"{folder} is neither a checkpoint nor an artefact folder")
+
+
+def print_inspection(found: Json, *, as_json: bool) -> None:
+    """A page for a person, or one JSON object."""
+    if as_json:
+        print(json.dumps(found))
+        return
+    from dgprune.schema import decode
+
+    structure = decode(Structure, found["structure"], where=found["kind"])
+    cost = found["cost"]
+    print(f"{found['kind']} {found['label']} ({found['digest'][:12]})")
+    print(
+        f"  model      {structure.model}, {structure.image_size} px, "
+        f"{structure.num_classes} classes"
+    )
+    print(
+        f"  cost       {cost['macs_per_image'] / 1e6:.1f} M MACs, "
+        f"{cost['parameters'] / 1e3:.0f} k weights"
+    )
+    print(f"  width      {structure.embed_dim}")
+    for index, block in enumerate(structure.blocks):
+        print(
+            f"  block {index:<4} {block.num_heads} heads x {block.head_dim}, MLP {block.mlp_hidden}"
+        )
+    print(f"  held out   {found['origin']['target']} of {found['origin']['data_name']}")
+    for value in found["lineage"]:
+        step = decode(LineageStep, value, where=found["kind"])
+        told = {k: v for k, v in step.spec.items() if isinstance(v, str | int | float)}
+        print(
+            f"  {step.stage:<10} {step.digest[:12]} "
+            + ", ".join(f"{k} {v}" for k, v in told.items())
+        )

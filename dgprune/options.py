@@ -1,0 +1,28 @@
+"""Command-line options that several commands share, written once."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Data = Annotated[
+    str,
+    typer.Option(
+        metavar="DATA", help="rotated-digits, or a folder of the shape domain/class/image."
+    ),
+]
+Target = Annotated[str, typer.Option(metavar="DOMAIN", help="The domain that is held out.")]
+Weights = Annotated[
+    str, typer.Option(metavar="W", help="For a timm name: pretrained, random or FILE.safetensors.")
+]
+ImageSize = Annotated[
+    int | None, typer.Option(min=8, help="Input size in pixels [default: the model's own].")
+]
+Out = Annotated[Path, typer.Option(metavar="DIR", help="Folder that takes the result.")]
+Records = Annotated[Path, typer.Option(metavar="FILE", help="Records file to append to.")]
+Seed = Annotated[int, typer.Option(help="Seed of everything drawn at random.")]
+SkipBadImages = Annotated[
+    bool, typer.Option("--skip-bad-images", help="Leave unreadable images out instead of stopping.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]

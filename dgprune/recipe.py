@@ -1,0 +1,124 @@
+"""A recipe: the whole chain in one TOML file, with every choice written out."""
+
+import tomllib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from dgprune.errors import DgpruneError
+from dgprune.schema import decode, nearest
+
+_FOLDER = Path(__file__).parent / "recipes"
+ALL_CRITERIA = ("hessian", "taylor", "l1", "l2", "random")
+ALL_RATIOS = (0.5, 0.75, 0.95)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainRecipe:
+    """One fine-tuning: the options of `dgprune finetune`."""
+
+    epochs: int
+    lr: float
+    batch_size: int
+    weight_decay: float
+    warmup_epochs: float
+    label_smoothing: float
+    augmentation: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PruneRecipe:
+    """Some cells of the grid: every criterion at every ratio."""
+
+    criteria: tuple[str, ...]
+    ratios: tuple[float, ...]
+    ranking: str
+    score_images: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DistillRecipe:
+    """How the dense model teaches the pruned ones."""
+
+    weight: float
+    temperature: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchRecipe:
+    """The options of `dgprune bench`."""
+
+    batch: tuple[int, ...]
+    tier: str
+    threads: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """The chain: dense model, grid of pruned ones, recovery, export, measurements, report."""
+
+    model: str
+    weights: str
+    image_size: int
+    data: str
+    target: str
+    seed: int
+    dense: TrainRecipe
+    prune: tuple[PruneRecipe, ...]
+    recover: TrainRecipe
+    distill: DistillRecipe
+    bench: BenchRecipe
+
+    def cells(self) -> list[tuple[PruneRecipe, str, float]]:
+        """Every pruned model once: its grid entry, criterion and ratio."""
+        found: dict[tuple[str, float], tuple[PruneRecipe, str, float]] = {}
+        for entry in self.prune:
+            for ratio in entry.ratios:
+                for criterion in entry.criteria:
+                    found.setdefault((criterion, ratio), (entry, criterion, ratio))
+        return sorted(found.values(), key=lambda cell: cell[2])
+
+
+def recipe_names() -> list[str]:
+    """Names that `dgprune recipe NAME` knows."""
+    return sorted(path.stem for path in _FOLDER.glob("*.toml"))
+
+
+def recipe_text(name: str) -> str:
+    """The TOML of a recipe; raises DgpruneError for an unknown name."""
+    if name not in recipe_names():
+        raise DgpruneError(
+            f"there is no recipe {name!r} (there are {', '.join(recipe_names())})"
+            f"{nearest(name, recipe_names())}"
+        )
+    return (_FOLDER / f"{name}.toml").read_text(encoding="utf-8").rstrip()
+
+
+def named_recipe(name: str) -> Recipe:
+    """A recipe that comes with dgprune."""
+    return _parse(recipe_text(name), name)
+
+
+def read_recipe(path: Path) -> Recipe:
+    """The recipe in a file; raises DgpruneError where a key is missing, unknown or wrong."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DgpruneError(f"{path}: cannot be read as a recipe ({error})") from None
+    return _parse(text, str(path))
+
+
+def full_grid(recipe: Recipe) -> Recipe:
+    """The same recipe with all five criteria at all three ratios."""
+    grid = replace(recipe.prune[0], criteria=ALL_CRITERIA, ratios=ALL_RATIOS)
+    return replace(recipe, prune=(grid,))
+
+
+def _parse(text: str, where: str) -> Recipe:
+    try:
+        value = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise DgpruneError(f"{where} is not TOML: {error}") from None
+    recipe: Recipe = decode(Recipe, value, where=where)
+    if not recipe.cells():
+        raise DgpruneError(f"{where}: [[prune]] names no criterion or no ratio")
+    return recipe

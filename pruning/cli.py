@@ -1,0 +1,123 @@
+"""`dgprune finetune` and `dgprune prune`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dgprune.options import (
+    AsJson,
+    Data,
+    ImageSize,
+    Out,
+    Quiet,
+    Seed,
+    SkipBadImages,
+    Target,
+    Weights,
+)
+from dgprune.output import finish
+from dgprune.progress import progress_for
+from dgprune.stage import Done
+
+Model = Annotated[
+    str, typer.Argument(metavar="MODEL|CHECKPOINT", help="A timm name or a checkpoint.")
+]
+
+
+def finetune(
+    model: Model,
+    data: Data,
+    target: Target,
+    out: Out = Path("runs"),
+    weights: Weights = "pretrained",
+    image_size: ImageSize = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(metavar="CHECKPOINT", help="Dense model whose outputs are followed."),
+    ] = None,
+    epochs: Annotated[int, typer.Option(help="Passes over the source images.")] = 5,
+    lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-4,
+    batch_size: Annotated[int, typer.Option(help="Images a step.")] = 32,
+    weight_decay: Annotated[float, typer.Option(help="Weight decay of AdamW.")] = 0.05,
+    warmup_epochs: Annotated[float, typer.Option(help="Epochs of linear warm-up.")] = 0.5,
+    label_smoothing: Annotated[float, typer.Option(help="Smoothing of the labels.")] = 0.1,
+    distill_weight: Annotated[float, typer.Option(help="Share of the teacher in the loss.")] = 0.5,
+    temperature: Annotated[float, typer.Option(help="Temperature of the distillation.")] = 3.0,
+    augmentation: Annotated[str, typer.Option(help="photo, glyph or none.")] = "photo",
+    seed: Seed = 0,
+    skip_bad_images: SkipBadImages = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> Done:
+    """Fine-tune on the source domains; prints the checkpoint's folder."""
+    from dgprune.source import SourceSpec
+    from pruning.finetune import FinetuneSpec
+    from pruning.finetune import finetune as run
+    from pruning.training import TrainSpec
+
+    train = TrainSpec(
+        epochs=epochs,
+        learning_rate=lr,
+        weight_decay=weight_decay,
+        batch_size=batch_size,
+        warmup_epochs=warmup_epochs,
+        label_smoothing=label_smoothing,
+        distill_weight=distill_weight,
+        temperature=temperature,
+        augmentation=augmentation,
+        seed=seed,
+    )
+    source = SourceSpec(
+        model=model,
+        data=data,
+        target=target,
+        weights=weights,
+        image_size=image_size,
+        seed=seed,
+        skip_bad_images=skip_bad_images,
+    )
+    spec = FinetuneSpec(source=source, train=train, teacher=teacher)
+    return finish(run(spec, out, progress_for(quiet=quiet)), as_json=as_json)
+
+
+def prune(
+    model: Model,
+    data: Data,
+    target: Target,
+    out: Out = Path("runs"),
+    criterion: Annotated[str, typer.Option(help="hessian, taylor, l1, l2 or random.")] = "hessian",
+    ranking: Annotated[str, typer.Option(help="global: one ranking over all units.")] = "global",
+    ratio: Annotated[float, typer.Option(help="Share of all units to remove, 0 up to 1.")] = 0.5,
+    score_images: Annotated[
+        int, typer.Option(help="Source images the gradients are taken on.")
+    ] = 256,
+    weights: Weights = "pretrained",
+    image_size: ImageSize = None,
+    seed: Seed = 0,
+    skip_bad_images: SkipBadImages = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> Done:
+    """Prune heads, head dimensions, MLP units and width; prints the checkpoint's folder."""
+    from dgprune.source import SourceSpec
+    from pruning.prune import PruneSpec
+    from pruning.prune import prune as run
+
+    spec = PruneSpec(
+        criterion=criterion,  # type: ignore[arg-type]  # checked by the spec itself
+        ranking=ranking,
+        ratio=ratio,
+        score_images=score_images,
+        seed=seed,
+    )
+    source = SourceSpec(
+        model=model,
+        data=data,
+        target=target,
+        weights=weights,
+        image_size=image_size,
+        seed=seed,
+        skip_bad_images=skip_bad_images,
+    )
+    return finish(run(source, spec, out, progress_for(quiet=quiet)), as_json=as_json)

@@ -1,0 +1,1 @@
+"""From records to pages: a pure function, without torch."""

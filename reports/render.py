@@ -1,0 +1,175 @@
+"""Pages from tables: HTML that needs nothing but itself, and Markdown for a repository."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment as Jinja
+from jinja2 import FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from dgprune import __version__
+from dgprune.records import AccuracyRecord, Entry, Subject
+from dgprune.statistics import Interval
+from dgprune.structure import Structure
+from reports.figure import draw
+from reports.rows import Row, Table
+from reports.summary import sentences, warnings
+
+_TEMPLATES = Path(__file__).parent / "templates"
+DASH = "–"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """One experiment, ready to print."""
+
+    table: Table
+    sentences: list[str]
+    warnings: list[str]
+    picture: str
+    svg: Markup
+    dense_latency: dict[int, float | None]
+
+
+def pages(tables: Sequence[Table]) -> list[Page]:
+    """A page a table, its figure drawn."""
+    return [
+        Page(
+            table=table,
+            sentences=sentences(table),
+            warnings=warnings(table),
+            picture=f"accuracy-speedup-{number}.png",
+            svg=_inline_svg(draw(table, "svg")),
+            dense_latency=_dense_latency(table),
+        )
+        for number, table in enumerate(tables, 1)
+    ]
+
+
+def html(made: Sequence[Page], entries: Sequence[Entry]) -> str:
+    """The self-contained page; text from records is escaped."""
+    return _render("report.html.j2", made, entries, autoescape=True)
+
+
+def markdown(made: Sequence[Page], entries: Sequence[Entry]) -> str:
+    """The same tables for a repository."""
+    return _render("report.md.j2", made, entries, autoescape=False)
+
+
+def _render(
+    template: str, made: Sequence[Page], entries: Sequence[Entry], *, autoescape: bool
+) -> str:
+    jinja = Jinja(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=autoescape,
+        undefined=StrictUndefined,
+        trim_blocks=not autoescape,
+        keep_trailing_newline=True,
+    )
+    jinja.filters.update(
+        percent=percent,
+        percent0=lambda share: f"{share:.0%}",
+        millions=lambda count: f"{count / 1e6:.1f} M",
+        thousands=lambda count: f"{count / 1e3:.0f} k",
+        milliseconds=milliseconds,
+        speedup=speedup,
+        blocks=blocks,
+        record_ids=record_ids,
+        what=what,
+        made_by=made_by,
+        md=escape_markdown,
+    )
+    text = jinja.get_template(template)
+    return text.render(
+        pages=made, entries=entries, environment=environment_lines(entries), version=__version__
+    )
+
+
+def _inline_svg(data: bytes) -> Markup:
+    """The drawing without its XML prologue, which has no place inside a page."""
+    text = data.decode("utf-8")
+    return Markup(text[text.index("<svg") :])  # noqa: S704 - drawn here; matplotlib escapes its text
+
+
+def _dense_latency(table: Table) -> dict[int, float | None]:
+    """Latency of dense at each batch size, as timed beside the first pruned row."""
+    found: dict[int, float | None] = dict.fromkeys(table.batch_sizes)
+    for row in table.rows:
+        for size, cell in row.speed.items():
+            if found[size] is None:
+                found[size] = cell.baseline_latency_s
+    return found
+
+
+def percent(share: float | None) -> str:
+    """A share as per cent with one decimal; a dash where there is none."""
+    return DASH if share is None else f"{100 * share:.1f} %"
+
+
+def milliseconds(seconds: float | None) -> str:
+    """Three significant digits of a latency."""
+    return DASH if seconds is None else f"{seconds * 1e3:.3g} ms"
+
+
+def speedup(interval: Interval) -> str:
+    """A speedup with its interval."""
+    return f"{interval.estimate:.2f}x [{interval.low:.2f}, {interval.high:.2f}]"
+
+
+def blocks(structure: Structure) -> str:
+    """Every block's heads, head dimension and MLP units; equal neighbours are counted."""
+    texts = [f"{b.num_heads}x{b.head_dim}, {b.mlp_hidden}" for b in structure.blocks]
+    if len(set(texts)) == 1:
+        return f"{len(texts)} times {texts[0]}"
+    return "; ".join(texts)
+
+
+def record_ids(row: Row) -> str:
+    """Ids of the row's records: the unseen accuracy first, then the speedups."""
+    ids = [row.unseen.record_id] if row.unseen else []
+    return " ".join(f"`{i[:8]}`" for i in [*ids, *(cell.record_id for cell in row.speed.values())])
+
+
+def what(entry: Entry) -> str:
+    """What a record measured, in a few words."""
+    record = entry.record
+    if isinstance(record, AccuracyRecord):
+        return (
+            f"accuracy of {record.subject.label} on {record.domain} ({record.role}): "
+            f"{record.correct} of {record.images}"
+        )
+    against = f" against {record.baseline.label}" if record.baseline else ""
+    samples = sum(len(block.durations_ns) for block in record.blocks)
+    return (
+        f"latency of {record.subject.label}{against}, batch {record.batch_size}: {samples} samples"
+    )
+
+
+def made_by(subject: Subject) -> str:
+    """Every stage from the first weights to the file, with its digest."""
+    return " → ".join(f"{step.stage} {step.digest[:8]}" for step in subject.lineage)
+
+
+def environment_lines(entries: Sequence[Entry]) -> list[str]:
+    """Each different environment among the records, on one line."""
+    found: dict[str, None] = {}
+    for entry in entries:
+        env = entry.record.environment
+        libraries = ", ".join(
+            f"{name} {version}" for name, version in sorted(env.libraries.items())
+        )
+        governor = f", governor {env.governor}" if env.governor else ""
+        found[
+            f"{env.cpu}, {env.cores} cores{governor}, {env.memory_bytes / 2**30:.0f} GiB; "
+            f"{env.system}; "
+            f"Python {env.python}; {libraries}"
+        ] = None
+    return list(found)
+
+
+def escape_markdown(text: str) -> str:
+    """Text from a record, harmless in Markdown: no markup, no cell border."""
+    for character in "\\`*_[]|":
+        text = text.replace(character, f"\\{character}")
+    return text.replace("<", "&lt;").replace(">", "&gt;").replace("\n", " ")

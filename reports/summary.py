@@ -1,0 +1,78 @@
+"""The report in words: what was found, and what a reader must know before believing it."""
+
+from reports.rows import Row, SpeedCell, Table
+
+
+def sentences(table: Table) -> list[str]:
+    """What the table says, a sentence a ratio: the best file on the unseen domain."""
+    found = []
+    dense = table.dense
+    if dense is not None and dense.unseen is not None:
+        found.append(
+            f"Dense reaches {dense.unseen.record.accuracy:.1%} on the unseen domain {table.target} "
+            f"with {dense.cost.macs_per_image / 1e6:.1f} million multiply-accumulates an image."
+        )
+    for ratio in sorted({row.ratio for row in table.rows if row.criterion != "dense"}):
+        rows = [row for row in table.rows if row.ratio == ratio and row.unseen and row.speed]
+        if rows:
+            found.append(_best_of(ratio, rows))
+    return found
+
+
+def _best_of(ratio: float, rows: list[Row]) -> str:
+    best = max(rows, key=lambda row: row.unseen.record.accuracy if row.unseen else 0.0)
+    assert best.unseen is not None
+    size = min(best.speed)
+    cell = best.speed[size]
+    return (
+        f"At ratio {ratio:.0%}, {best.criterion} keeps most: {best.unseen.record.accuracy:.1%} at "
+        f"{cell.interval.estimate:.2f}x on {runtime_name(cell)}, batch {size}, "
+        f"95 % interval {cell.interval.low:.2f} to {cell.interval.high:.2f}."
+    )
+
+
+def runtime_name(cell: SpeedCell) -> str:
+    """The runtime, its version and its threads."""
+    runtime, libraries = cell.record.runtime, cell.record.environment.libraries
+    version = libraries.get(runtime.name, "")
+    threads = "1 thread" if runtime.threads == 1 else f"{runtime.threads} threads"
+    return f"{runtime.name} {version} ({runtime.provider}, {threads})".replace("  ", " ")
+
+
+def warnings(table: Table) -> list[str]:
+    """Everything that limits what the table may be used for."""
+    found = []
+    if table.missing:
+        found.append(
+            f"{table.missing} cell(s) of this table were not measured and print as a dash."
+        )
+    if table.dense is None:
+        found.append("There is no dense row: speedups have no accuracy to stand beside.")
+    untrained = [row.subject.label for row in table.rows if not row.is_trained]
+    if untrained:
+        found.append(
+            f"Never trained on this data, so no claim may rest on it: {', '.join(untrained)}."
+        )
+    cells = [cell for row in table.rows for cell in row.speed.values()]
+    moving = [cell for cell in cells if not cell.record.stationary]
+    if moving:
+        found.append(
+            f"The latency had not settled before measuring in {len(moving)} of {len(cells)} cells."
+        )
+    unclear = [cell for cell in cells if cell.verdict.value == "inconclusive"]
+    if unclear:
+        found.append(
+            f"{len(unclear)} of {len(cells)} speedups did not reach the precision of their tier."
+        )
+    for cell in table.controls:
+        if not cell.interval.low <= 1 <= cell.interval.high:
+            found.append(
+                f"The A/A control at batch {cell.record.batch_size} does not hold 1 "
+                f"({cell.interval.low:.4f} to {cell.interval.high:.4f}): this machine adds a bias."
+            )
+    seeds = {row.subject.origin.split_seed for row in table.rows}
+    found.append(
+        f"{len(seeds)} split seed(s) and one training seed a row: "
+        "differences of a few points between rows are inside the spread between seeds."
+    )
+    return found
