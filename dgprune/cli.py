@@ -42,6 +42,7 @@ for command in (
 
 # typer carries its own copy of click, whose base of usage errors has no public name.
 _UsageError: Any = typer.BadParameter.__base__
+INTERRUPTED = 130
 ChainOut = Annotated[
     Path, typer.Option(metavar="DIR", help="Folder of everything the chain makes.")
 ]
@@ -115,7 +116,10 @@ def inspect(
 
 def invoke(arguments: Sequence[str]) -> Any:
     """Runs one command in this process and returns what it made."""
-    return app(list(arguments), standalone_mode=False)
+    result = app(list(arguments), standalone_mode=False)
+    if result == INTERRUPTED:  # typer turns Ctrl-C into this code; a chain must not go on after it
+        raise KeyboardInterrupt
+    return result
 
 
 def _step(arguments: Sequence[str], *, quiet: bool) -> Any:
@@ -139,7 +143,7 @@ def _exit_code(arguments: Sequence[str]) -> int:
         return _fail(str(error))
     except (KeyboardInterrupt, typer.Abort):
         print("interrupted; the same command goes on where it stopped", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

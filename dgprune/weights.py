@@ -77,14 +77,15 @@ def _require_safetensors(path: Path) -> Path:
         )
     with path.open("rb") as file:
         head = file.read(10)
+    # A safetensors file is an 8-byte length and then JSON; that length may begin like a pickle.
+    if head[8:9] == b"{":
+        return path
     if head[:2] == b"PK" or head[:1] == b"\x80":
         raise DgpruneError(
             f"--weights {path} is a pickle, which can run code when opened; "
             "convert it to safetensors"
         )
-    if len(head) < 10 or head[8:9] != b"{":
-        raise DgpruneError(f"--weights {path} is not a safetensors file")
-    return path
+    raise DgpruneError(f"--weights {path} is not a whole safetensors file")
 
 
 def _require_fit(name: str, state: Weights, weights: str) -> None:

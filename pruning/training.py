@@ -1,6 +1,7 @@
 """Training and recovery: AdamW, cosine with warm-up, distillation, selection on the sources."""
 
 import math
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -14,6 +15,8 @@ from dgprune.errors import DgpruneError
 from dgprune.models import VisionTransformer, Weights
 from dgprune.progress import SILENT, Progress
 from pruning.augmentation import augment
+
+_SLOW_EPOCH_S = 10.0  # slower epochs are told one by one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +56,10 @@ class Epoch:
     def score(self) -> float:
         """What selection looks at: the mean over source domains."""
         return sum(self.source_val.values()) / len(self.source_val)
+
+    def describe(self) -> str:
+        """Loss and score, for a person."""
+        return f"loss {self.loss:.3f}, source validation {100 * self.score:.1f} %"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,8 +106,11 @@ def train(
     best: Weights = {}
     chosen = 0
     for index in progress.track(range(spec.epochs), spec.epochs, "training"):
+        start = time.monotonic()
         loss = _one_epoch(model, task, spec, optimiser, schedule, generator, index)
         epochs.append(Epoch(loss=loss, source_val=domain_accuracy(model, task)))
+        if time.monotonic() - start > _SLOW_EPOCH_S:
+            progress.line(f"epoch {index + 1}/{spec.epochs}: {epochs[index].describe()}")
         if not best or epochs[index].score > epochs[chosen].score:
             chosen = index
             best = {key: value.detach().clone() for key, value in model.state_dict().items()}

@@ -14,10 +14,9 @@ from dgprune.statistics import Interval
 from dgprune.structure import Structure
 from reports.figure import draw
 from reports.rows import Row, Table
-from reports.summary import sentences, warnings
+from reports.summary import DASH, percent, sentences, warnings
 
 _TEMPLATES = Path(__file__).parent / "templates"
-DASH = "–"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,12 +63,11 @@ def _render(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=autoescape,
         undefined=StrictUndefined,
-        trim_blocks=not autoescape,
         keep_trailing_newline=True,
     )
     jinja.filters.update(
         percent=percent,
-        percent0=lambda share: f"{share:.0%}",
+        percent0=lambda share: f"{100 * share:.0f} %",
         millions=lambda count: f"{count / 1e6:.1f} M",
         thousands=lambda count: f"{count / 1e3:.0f} k",
         milliseconds=milliseconds,
@@ -100,11 +98,6 @@ def _dense_latency(table: Table) -> dict[int, float | None]:
             if found[size] is None:
                 found[size] = cell.baseline_latency_s
     return found
-
-
-def percent(share: float | None) -> str:
-    """A share as per cent with one decimal; a dash where there is none."""
-    return DASH if share is None else f"{100 * share:.1f} %"
 
 
 def milliseconds(seconds: float | None) -> str:

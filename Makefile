@@ -1,0 +1,34 @@
+# Everything a user, CI and the container run. `make quickstart` and `make test` need nothing but Python.
+SHELL := /bin/bash
+VENV ?= .venv
+EXTRAS ?= cpu,openvino,dev
+PIP_ARGS ?=
+BIN := $(VENV)/bin
+SUPPORTED := import sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
+PYTHON ?= $(shell for p in python3 python3.12 python3.11; do \
+	$$p -c '$(SUPPORTED)' >/dev/null 2>&1 && echo $$p && break; done)
+
+.PHONY: install quickstart test lint clean
+
+install: $(VENV)/.installed ## make .venv and install the pinned versions
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "error: dgprune needs Python 3.11 or 3.12 with venv" >&2; exit 2; }
+	@echo "installing the pinned dependencies into $(VENV) (about 1.5 GB, once)"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e '.[$(EXTRAS)]'
+	@touch $@
+
+quickstart: install ## run the whole chain on a CPU; prints the path of the report
+	$(BIN)/dgprune quickstart
+
+test: install ## run the whole test suite
+	$(BIN)/python -m pytest
+
+lint: install ## ruff and mypy
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+clean: ## remove the environment and all caches; keeps runs/
+	rm -rf $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

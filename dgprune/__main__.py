@@ -1,0 +1,5 @@
+"""`python -m dgprune`."""
+
+from dgprune.cli import main
+
+main()

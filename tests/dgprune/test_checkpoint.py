@@ -1,0 +1,85 @@
+"""Checkpoints: bit-equal in a fresh process, no pickle, every damage refused."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from dgprune.checkpoint import load_model, open_checkpoint
+from dgprune.errors import DgpruneError
+from tests.conftest import TinyChain
+
+FRESH = """
+import sys
+sys.modules["torch_pruning"] = None  # its import fails, as where it is not installed
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from dgprune.checkpoint import load_model, open_checkpoint
+model = load_model(open_checkpoint(Path(sys.argv[1])))
+torch.save(model(torch.ones(2, 3, 32, 32)).detach(), sys.argv[2])
+"""
+
+
+def test_a_fresh_process_without_torch_pruning_gives_the_same_bits(
+    chain: TinyChain, tmp_path: Path
+) -> None:
+    expected = load_model(open_checkpoint(chain.pruned))(torch.ones(2, 3, 32, 32))
+    subprocess.run(
+        [sys.executable, "-c", FRESH, str(chain.pruned), str(tmp_path / "logits")], check=True
+    )
+    assert torch.equal(torch.load(tmp_path / "logits", weights_only=True), expected)
+
+
+def test_digests_chain_back_to_the_first_weights(chain: TinyChain) -> None:
+    dense, pruned = open_checkpoint(chain.dense).meta, open_checkpoint(chain.pruned).meta
+    assert [step.stage for step in pruned.lineage] == ["source", "finetune", "prune"]
+    assert pruned.lineage[:2] == dense.lineage
+    assert pruned.digest == pruned.lineage[-1].digest
+    assert chain.pruned.name.endswith(pruned.digest[:12])
+
+
+def damaged(chain: TinyChain, tmp_path: Path) -> Path:
+    copy = tmp_path / "copy"
+    shutil.copytree(chain.pruned, copy)
+    return copy
+
+
+def test_truncated_weights_are_refused(chain: TinyChain, tmp_path: Path) -> None:
+    copy = damaged(chain, tmp_path)
+    data = (copy / "weights.safetensors").read_bytes()
+    (copy / "weights.safetensors").write_bytes(data[:-7])
+    with pytest.raises(DgpruneError, match="changed or torn"):
+        open_checkpoint(copy)
+
+
+def test_an_edited_structure_is_refused(chain: TinyChain, tmp_path: Path) -> None:
+    copy = damaged(chain, tmp_path)
+    text = (copy / "structure.json").read_text()
+    (copy / "structure.json").write_text(text.replace('"num_heads":', '"num_heads": '))
+    with pytest.raises(DgpruneError, match=r"structure\.json was changed"):
+        open_checkpoint(copy)
+
+
+@pytest.mark.parametrize(("key", "value"), [("schema", 99), ("surprise", 1)])
+def test_meta_of_another_version_is_refused(
+    chain: TinyChain, tmp_path: Path, key: str, value: int
+) -> None:
+    copy = damaged(chain, tmp_path)
+    meta = json.loads((copy / "meta.json").read_text())
+    (copy / "meta.json").write_text(json.dumps({**meta, key: value}))
+    with pytest.raises(DgpruneError, match=key):
+        open_checkpoint(copy)
+
+
+def test_a_missing_part_is_named(chain: TinyChain, tmp_path: Path) -> None:
+    copy = damaged(chain, tmp_path)
+    (copy / "structure.json").unlink()
+    with pytest.raises(DgpruneError, match=r"structure\.json is missing"):
+        open_checkpoint(copy)
+    with pytest.raises(DgpruneError, match="not a checkpoint folder"):
+        open_checkpoint(tmp_path / "nowhere")

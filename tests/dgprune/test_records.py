@@ -1,0 +1,82 @@
+"""Records: derived numbers, identity, schema, and the fixture that must load for ever."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dgprune.errors import DgpruneError
+from dgprune.records import AccuracyRecord, LatencyRecord, append_records, read_records
+from dgprune.statistics import accuracy_interval, median_latency_s, round_log_ratios
+from tests.conftest import TinyChain
+
+FIXTURE = Path(__file__).parent / "fixtures" / "records-schema-1.jsonl"
+
+
+def test_the_chain_leaves_one_accuracy_a_domain_and_one_latency_a_pair(chain: TinyChain) -> None:
+    records = [entry.record for entry in read_records(chain.records)]
+    accuracy = [r for r in records if isinstance(r, AccuracyRecord)]
+    latency = [r for r in records if isinstance(r, LatencyRecord)]
+    assert sorted({(r.domain, r.role) for r in accuracy}) == [
+        ("domain0", "source-val"),
+        ("domain1", "source-val"),
+        ("domain2", "target"),
+    ]
+    assert (len(accuracy), len(latency)) == (6, 2)
+    assert all(len(round_log_ratios(r.blocks)) >= 12 for r in latency)
+    assert all(r.runtime.threads == 1 and r.batches == 8 for r in latency)
+
+
+def test_accuracy_and_latency_speak_of_the_same_bytes(chain: TinyChain) -> None:
+    records = [entry.record for entry in read_records(chain.records)]
+    measured = {
+        kind: {r.subject.sha256 for r in records if isinstance(r, kind)}
+        for kind in (AccuracyRecord, LatencyRecord)
+    }
+    assert measured[AccuracyRecord] == measured[LatencyRecord]
+
+
+def test_rates_are_derived_from_counts(chain: TinyChain) -> None:
+    for entry in read_records(chain.records):
+        if isinstance(entry.record, AccuracyRecord):
+            record = entry.record
+            assert record.correct == bin(int(record.correct_hex, 16)).count("1")
+            interval = accuracy_interval(record)
+            assert 0 <= interval.low <= record.accuracy <= interval.high <= 1
+
+
+def test_schema_1_loads_for_ever() -> None:
+    entries = read_records(FIXTURE)
+    accuracy, latency = entries[0].record, entries[-1].record
+    assert isinstance(accuracy, AccuracyRecord)
+    assert isinstance(latency, LatencyRecord)
+    assert median_latency_s(latency, "baseline") > 0
+
+
+def test_an_unknown_schema_is_refused(tmp_path: Path) -> None:
+    body = json.loads(FIXTURE.read_text().splitlines()[0])
+    (tmp_path / "r.jsonl").write_text(json.dumps({**body, "schema": 7}) + "\n")
+    with pytest.raises(DgpruneError, match=r"r\.jsonl:1 has record schema 7.*reads schema 1"):
+        read_records(tmp_path / "r.jsonl")
+
+
+def test_an_edited_record_is_found(tmp_path: Path) -> None:
+    text = FIXTURE.read_text().splitlines()[0]
+    (tmp_path / "r.jsonl").write_text(text.replace('"role":"source-val"', '"role":"target"') + "\n")
+    with pytest.raises(DgpruneError, match="was edited after it was measured"):
+        read_records(tmp_path / "r.jsonl")
+
+
+def test_a_torn_last_line_is_left_out(tmp_path: Path) -> None:
+    lines = FIXTURE.read_text().splitlines()
+    (tmp_path / "r.jsonl").write_text(f"{lines[0]}\n{lines[1][:50]}")
+    assert len(read_records(tmp_path / "r.jsonl")) == 1
+
+
+def test_appending_keeps_what_is_there(tmp_path: Path) -> None:
+    file = tmp_path / "r.jsonl"
+    entries = read_records(FIXTURE)
+    for entry in entries:
+        append_records(file, entry.cell, [entry.record])
+    assert [entry.id for entry in read_records(file)] == [entry.id for entry in entries]
+    assert file.read_text() == FIXTURE.read_text()

@@ -1,0 +1,76 @@
+"""Folders and files are whole or absent."""
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from dgprune.errors import DgpruneError
+from dgprune.progress import SILENT
+from dgprune.stage import run_stage
+from dgprune.store import append_lines, new_folder, open_store, write_text
+
+
+def test_a_folder_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), new_folder(tmp_path / "made") as folder:
+        (folder / "half").write_text("x")
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_stale_temporary_folder_of_a_killed_run_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "made.tmp").mkdir()
+    (tmp_path / "made.tmp" / "stale").write_text("x")
+    with new_folder(tmp_path / "made") as folder:
+        (folder / "fresh").write_text("y")
+    assert [p.name for p in (tmp_path / "made").iterdir()] == ["fresh"]
+    assert [p.name for p in tmp_path.iterdir()] == ["made"]
+
+
+def test_a_full_disk_is_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(DgpruneError, match="no space left"), new_folder(tmp_path / "made"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_stage_runs_once(tmp_path: Path) -> None:
+    calls: list[Path] = []
+
+    def build(folder: Path) -> None:
+        calls.append(folder)
+        (folder / "marker").write_text("done")
+
+    first = run_stage(tmp_path / "stage", "marker", build, SILENT)
+    second = run_stage(tmp_path / "stage", "marker", build, SILENT)
+    assert (first.fresh, second.fresh, len(calls)) == (True, False, 1)
+
+
+def test_a_strangers_folder_is_not_taken_for_a_stage(tmp_path: Path) -> None:
+    (tmp_path / "stage").mkdir()
+    with pytest.raises(DgpruneError, match="holds something else"):
+        run_stage(tmp_path / "stage", "marker", lambda folder: None, SILENT)
+
+
+def test_lines_are_appended_whole_and_a_torn_one_is_cut(tmp_path: Path) -> None:
+    file = tmp_path / "records.jsonl"
+    append_lines(file, ["one"])
+    with file.open("a") as torn:
+        torn.write("tw")
+    append_lines(file, ["two", "three"])
+    assert file.read_text() == "one\ntwo\nthree\n"
+
+
+def test_a_store_is_made_marked_and_recognised(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "a" / "b")
+    assert open_store(store) == store
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.docx").write_text("mine")
+    with pytest.raises(DgpruneError, match="holds something else"):
+        open_store(tmp_path / "other")
+
+
+def test_writing_replaces_and_leaves_no_temporary(tmp_path: Path) -> None:
+    write_text(tmp_path / "a", "1")
+    write_text(tmp_path / "a", "2")
+    assert (tmp_path / "a").read_text() == "2"
+    assert len(list(tmp_path.iterdir())) == 1

@@ -1,0 +1,71 @@
+"""The analytic cost against PyTorch's own counters; rebuilding against the original."""
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from dgprune.errors import DgpruneError
+from dgprune.models import (
+    VisionTransformer,
+    create,
+    preprocessing_of,
+    rebuild,
+    set_fused_attention,
+    structure_of,
+)
+from dgprune.structure import cost_of
+
+MODELS = [
+    "vit_micro_patch4_32",
+    "vit_tiny_patch16_224",
+    "deit_tiny_distilled_patch16_224",
+    "deit3_small_patch16_224",
+]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_cost_equals_an_independent_counter(name: str) -> None:
+    model = create(name, num_classes=7, image_size=64)
+    structure = structure_of(model, name)
+    set_fused_attention(model, False)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(torch.zeros(1, 3, 64, 64))
+    assert cost_of(structure).macs_per_image * 2 == counter.get_total_flops()
+    assert cost_of(structure).parameters == sum(p.numel() for p in model.parameters())
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_rebuild_gives_the_same_bits(name: str) -> None:
+    model = create(name, num_classes=7, image_size=64)
+    again = rebuild(structure_of(model, name), model.state_dict())
+    images = torch.randn(2, 3, 64, 64)
+    assert torch.equal(model(images), again(images))
+
+
+def test_weights_of_another_structure_are_refused(micro: VisionTransformer) -> None:
+    state = dict(micro.state_dict())
+    state["norm.weight"] = torch.ones(95)
+    with pytest.raises(DgpruneError, match=r"weights do not fit.*norm\.weight"):
+        rebuild(structure_of(micro, "vit_micro_patch4_32"), state)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("resnet50", "no supported family"),
+        ("vit_tiny_patch16_22", "did you mean 'vit_tiny_patch16_224'"),
+        ("vit_base_patch16_clip_224", "cannot be pruned yet"),
+        ("vit_medium_patch16_reg1_gap_256", "not prunable yet"),
+    ],
+)
+def test_unsupported_models_are_refused(name: str, reason: str) -> None:
+    with pytest.raises(DgpruneError, match=reason):
+        create(name, num_classes=7, image_size=None)
+
+
+def test_preprocessing_is_the_models_own() -> None:
+    vit = preprocessing_of(create("vit_tiny_patch16_224", num_classes=7, image_size=64), 64)
+    deit = preprocessing_of(create("deit_tiny_patch16_224", num_classes=7, image_size=64), 64)
+    assert vit.mean == (0.5, 0.5, 0.5)
+    assert deit.mean == (0.485, 0.456, 0.406)
+    assert (vit.image_size, vit.interpolation) == (64, "bicubic")

@@ -1,0 +1,105 @@
+"""The exported file: equal to PyTorch, whole, clean, and refused when it is not."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from dgprune.artefact import open_artefact
+from dgprune.checkpoint import load_model, open_checkpoint
+from dgprune.errors import DgpruneError
+from dgprune.models import VisionTransformer
+from dgprune.structure import cost_of
+from export.onnx_export import ExportSpec, export_onnx
+from export.onnx_graph import OnnxSpec, count_weights, onnx_graph
+from export.parity import check_parity
+from tests.conftest import TinyChain
+
+
+def logits_of(file: Path, images: np.ndarray) -> np.ndarray:
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    return np.asarray(session.run(None, {"images": images})[0])
+
+
+@pytest.mark.parametrize("batch", [1, 2, 7])
+def test_the_dynamic_file_equals_pytorch_at_every_batch(chain: TinyChain, batch: int) -> None:
+    images = np.random.default_rng(0).normal(size=(batch, 3, 32, 32)).astype(np.float32)
+    model = load_model(open_checkpoint(chain.pruned))
+    expected = model(torch.from_numpy(images)).detach().numpy()
+    found = logits_of(chain.pruned_artefact / "model.onnx", images)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_sidecar_tells_what_the_file_is(chain: TinyChain) -> None:
+    opened = open_artefact(chain.pruned_artefact)
+    sidecar = opened.artefact
+    assert (sidecar.format, sidecar.precision, sidecar.opset) == ("onnx", "fp32", 20)
+    assert [step.stage for step in sidecar.lineage] == ["source", "finetune", "prune", "export"]
+    assert sidecar.structure == open_checkpoint(chain.pruned).structure
+    assert sidecar.parity.top1_agreements == sidecar.parity.images == 4
+    assert sidecar.size_bytes == opened.file.stat().st_size
+
+
+def test_the_file_is_usable_alone(chain: TinyChain) -> None:
+    graph = onnx.load(chain.pruned_artefact / "model.onnx")
+    metadata = {entry.key: entry.value for entry in graph.metadata_props}
+    assert json.loads(metadata["dgprune.classes"]) == ["class0", "class1"]
+    assert json.loads(metadata["dgprune.preprocessing"])["image_size"] == 32
+    assert [entry.version for entry in graph.opset_import if entry.domain == ""] == [20]
+    assert sum(node.op_type == "LayerNormalization" for node in graph.graph.node) == 9
+
+
+def test_the_pruned_weights_alone_are_in_the_file(chain: TinyChain) -> None:
+    graph = onnx.load(chain.pruned_artefact / "model.onnx")
+    parameters = cost_of(open_checkpoint(chain.pruned).structure).parameters
+    assert parameters <= count_weights(graph) < 1.01 * parameters + 64
+
+
+def test_the_file_holds_no_path_of_this_machine(chain: TinyChain) -> None:
+    for file in chain.pruned_artefact.iterdir():
+        assert not re.search(rb"/(home|root|tmp|usr|work)/|\.py\b", file.read_bytes()), file.name
+
+
+def test_a_static_batch_takes_that_batch_only(chain: TinyChain, tmp_path: Path) -> None:
+    spec = ExportSpec(checkpoint=str(chain.pruned), data=chain.data, onnx=OnnxSpec(batch="3"))
+    file = export_onnx(spec, tmp_path / "out").path / "model.onnx"
+    assert logits_of(file, np.zeros((3, 3, 32, 32), np.float32)).shape == (3, 2)
+    with pytest.raises(Exception, match="batch|dimension|Expected"):
+        logits_of(file, np.zeros((2, 3, 32, 32), np.float32))
+
+
+def test_the_opset_flag_reaches_the_file(micro: VisionTransformer) -> None:
+    graph = onnx_graph(micro, OnnxSpec(opset=18), {})
+    assert [entry.version for entry in graph.opset_import if entry.domain == ""] == [18]
+
+
+def test_parity_refuses_a_file_of_other_weights(
+    chain: TinyChain, micro: VisionTransformer, tmp_path: Path
+) -> None:
+    images = np.zeros((4, 3, 32, 32), np.float32)
+    file = tmp_path / "other.onnx"
+    file.write_bytes(onnx_graph(micro, OnnxSpec(), {}).SerializeToString())
+    with torch.no_grad():
+        micro.head.bias[0] += 0.01
+    with pytest.raises(DgpruneError, match="does not compute what PyTorch does"):
+        check_parity(micro, file, images, "dynamic")
+
+
+def test_parity_refuses_what_is_not_a_number(micro: VisionTransformer, tmp_path: Path) -> None:
+    with torch.no_grad():
+        micro.norm.weight[0] = float("nan")
+    file = tmp_path / "nan.onnx"
+    file.write_bytes(onnx_graph(micro, OnnxSpec(), {}).SerializeToString())
+    with pytest.raises(DgpruneError, match="does not compute"):
+        check_parity(micro, file, np.zeros((2, 3, 32, 32), np.float32), "dynamic")
+
+
+@pytest.mark.parametrize("batch", ["0", "many", "-1"])
+def test_a_batch_that_is_none_is_refused(batch: str) -> None:
+    with pytest.raises(DgpruneError, match="--batch"):
+        OnnxSpec(batch=batch)

@@ -1,0 +1,178 @@
+"""The command line as a user meets it: help, exit codes, JSON, the chain and its interruption."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dgprune import cli
+from dgprune.chain import run_chain
+from dgprune.progress import SILENT
+from dgprune.recipe import named_recipe, read_recipe, recipe_names, recipe_text
+from dgprune.records import AccuracyRecord, read_records
+from tests.conftest import TinyChain
+
+COMMANDS = (
+    "finetune prune export evaluate bench report doctor quickstart run recipe inspect".split()
+)
+TINY = """
+model = "vit_micro_patch4_32"
+weights = "random"
+image_size = 32
+data = "{data}"
+target = "domain2"
+seed = 0
+[dense]
+epochs = 1
+lr = 1e-3
+batch_size = 8
+weight_decay = 0.05
+warmup_epochs = 1
+label_smoothing = 0.0
+augmentation = "glyph"
+[[prune]]
+criteria = ["l1"]
+ratios = [0.5]
+ranking = "global"
+score_images = 4
+[recover]
+epochs = 1
+lr = 1e-3
+batch_size = 8
+weight_decay = 0.05
+warmup_epochs = 1
+label_smoothing = 0.0
+augmentation = "glyph"
+[distill]
+weight = 0.5
+temperature = 3.0
+[bench]
+batch = [1]
+tier = "smoke"
+threads = 1
+"""
+
+
+@pytest.fixture
+def recipe_file(data_folder: Path, tmp_path: Path) -> Path:
+    file = tmp_path / "tiny.toml"
+    file.write_text(TINY.format(data=data_folder))
+    return file
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli._exit_code([command, "--help"]) == 0
+    assert "Usage" in capsys.readouterr().out
+
+
+def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    cli._exit_code(["--help"])
+    out = capsys.readouterr().out
+    assert all(command in out for command in COMMANDS)
+
+
+def test_json_is_one_object_on_stdout(
+    chain: TinyChain, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    out = tmp_path / "report"
+    assert cli._exit_code(["report", str(chain.records), "--out", str(out), "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["path"] == str(out / "report.html")
+    assert printed["fresh"] is True
+
+
+@pytest.mark.parametrize("part", ["pruned", "pruned_artefact"])
+def test_inspect_shows_structure_cost_and_provenance(
+    chain: TinyChain, part: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli._exit_code(["inspect", str(getattr(chain, part))]) == 0
+    out = capsys.readouterr().out
+    assert "heads x" in out
+    assert "MACs" in out
+    assert "criterion taylor" in out
+    assert cli._exit_code(["inspect", str(getattr(chain, part)), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["label"] == "taylor-50"
+
+
+def test_doctor_makes_runtimes_compute(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli._exit_code(["doctor", "--json"]) == 0
+    found = {f["name"]: f for f in json.loads(capsys.readouterr().out)["findings"]}
+    assert found["onnxruntime (cpu)"]["works"]
+    assert found["torch-pruning"]["works"]
+    assert found["tensorrt"]["works"] or found["tensorrt"]["advice"]
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_recipes_parse_and_write_out_every_key(name: str, tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_text(recipe_text(name))
+    assert read_recipe(tmp_path / "recipe.toml") == named_recipe(name)
+
+
+def test_quickstart_covers_what_it_promises() -> None:
+    cells = {(criterion, ratio) for _, criterion, ratio in named_recipe("quickstart").cells()}
+    at_half = {(c, 0.5) for c in ("hessian", "taylor", "l1", "l2", "random")}
+    assert cells == at_half | {(c, r) for c in ("hessian", "random") for r in (0.75, 0.95)}
+
+
+def accuracies(store: Path) -> dict[str, str]:
+    return {
+        f"{e.record.subject.label} {e.record.domain}": e.record.correct_hex
+        for e in read_records(store / "records.jsonl")
+        if isinstance(e.record, AccuracyRecord)
+    }
+
+
+def test_an_interrupted_chain_goes_on_and_then_has_nothing_to_do(
+    recipe_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe, calls = read_recipe(recipe_file), 0
+
+    def breaks_at_the_sixth(arguments: Sequence[str]) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 6:
+            raise KeyboardInterrupt
+        return cli._step(arguments, quiet=True)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_chain(recipe, tmp_path / "broken", breaks_at_the_sixth, SILENT)
+    assert cli._exit_code(["run", str(recipe_file), "--out", str(tmp_path / "broken")]) == 0
+    second = capsys.readouterr()
+    assert second.err.count("already done") == 5
+    assert cli._exit_code(["run", str(recipe_file), "--out", str(tmp_path / "broken")]) == 0
+    third = capsys.readouterr()
+    assert "nothing to do: all 10 steps were already done" in third.err
+    assert third.out.strip() == str(tmp_path / "broken" / "report" / "report.html")
+    assert (
+        cli._exit_code(["run", str(recipe_file), "--out", str(tmp_path / "whole"), "--quiet"]) == 0
+    )
+    assert accuracies(tmp_path / "broken") == accuracies(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("delay_s", [0.5, 4.0])
+def test_ctrl_c_leaves_nothing_half_written(tmp_path: Path, delay_s: float) -> None:
+    out = tmp_path / "out"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dgprune", "quickstart", "--out", str(out)],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert process.stderr is not None
+    process.stderr.readline()  # the first step has begun
+    time.sleep(delay_s)
+    process.send_signal(signal.SIGINT)
+    rest = process.stderr.read()
+    assert process.wait(timeout=60) == 130
+    assert rest.strip().splitlines()[-1].startswith("interrupted; the same command goes on")
+    left = {path.name for path in out.iterdir()}
+    assert not [name for name in left if name.endswith(".tmp")]
+    assert not [name for name in left if name.startswith("finetuned")]

@@ -1,0 +1,113 @@
+"""Every flag has an effect: flipping it changes what is recorded."""
+
+from pathlib import Path
+
+import pytest
+
+from dgprune import cli
+from dgprune.artefact import open_artefact
+from dgprune.records import LatencyRecord, read_records
+from dgprune.stage import Done
+from tests.conftest import MICRO, TinyChain
+
+
+def run(*arguments: str) -> Done:
+    done = cli._step(arguments, quiet=True)
+    assert isinstance(done, Done)
+    return done
+
+
+FINETUNE = {
+    "--epochs": "2",
+    "--lr": "0.01",
+    "--batch-size": "3",
+    "--weight-decay": "0.9",
+    "--warmup-epochs": "0.1",
+    "--label-smoothing": "0.4",
+    "--augmentation": "none",
+    "--seed": "5",
+    "--image-size": "16",
+}
+
+
+@pytest.mark.parametrize("flag", FINETUNE)
+def test_finetune_flags_change_the_training(chain: TinyChain, tmp_path: Path, flag: str) -> None:
+    base = {"--epochs": "1", "--batch-size": "4", "--augmentation": "glyph", "--weights": "random"}
+    common = (
+        "finetune",
+        MICRO,
+        "--data",
+        chain.data,
+        "--target",
+        chain.target,
+        "--out",
+        str(tmp_path),
+    )
+    texts = []
+    for options in (base, {**base, flag: FINETUNE[flag]}):
+        done = run(*common, *(part for pair in options.items() for part in pair))
+        texts.append(
+            (done.path / "training.json").read_text() + (done.path / "meta.json").read_text()
+        )
+        weights = (done.path / "weights.safetensors").read_bytes()
+        texts[-1] += str(hash(weights))
+    assert texts[0] != texts[1]
+
+
+@pytest.mark.parametrize("flag", ["--distill-weight", "--temperature"])
+def test_distillation_flags_change_the_loss(chain: TinyChain, tmp_path: Path, flag: str) -> None:
+    where = ("--data", chain.data, "--target", chain.target, "--out", str(tmp_path))
+    common = ("finetune", str(chain.pruned), *where, "--teacher", str(chain.dense), "--epochs", "1")
+    records = [
+        (run(*common, *extra).path / "training.json").read_text() for extra in ((), (flag, "0.9"))
+    ]
+    assert records[0] != records[1]
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [("--criterion", "random"), ("--ratio", "0.3"), ("--score-images", "8"), ("--seed", "3")],
+)
+def test_prune_flags_change_what_is_kept(
+    chain: TinyChain, tmp_path: Path, flag: str, value: str
+) -> None:
+    where = ("--data", chain.data, "--target", chain.target, "--out", str(tmp_path))
+    base = {"--criterion": "taylor", "--score-images": "2"}
+    plans = []
+    for options in (base, {**base, flag: value}):
+        flags = (part for pair in options.items() for part in pair)
+        plans.append(
+            (run("prune", str(chain.dense), *where, *flags).path / "plan.json").read_text()
+        )
+    assert plans[0] != plans[1]
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "field"), [("--batch", "4", "batch"), ("--opset", "19", "opset")]
+)
+def test_export_flags_reach_the_sidecar(
+    chain: TinyChain, tmp_path: Path, flag: str, value: str, field: str
+) -> None:
+    where = ("--data", chain.data, "--out", str(tmp_path))
+    artefact = run("export", str(chain.pruned), *where, flag, value).path
+    assert str(getattr(open_artefact(artefact).artefact, field)) == value
+
+
+def test_parity_images_reach_the_sidecar(chain: TinyChain, tmp_path: Path) -> None:
+    where = ("--data", chain.data, "--out", str(tmp_path), "--parity-images", "1")
+    artefact = run("export", str(chain.pruned), *where).path
+    assert open_artefact(artefact).artefact.parity.images == 2
+
+
+def test_bench_flags_reach_the_record(chain: TinyChain, tmp_path: Path) -> None:
+    file = tmp_path / "records.jsonl"
+    flags = ("--batch", "2,3", "--tier", "smoke", "--threads", "2", "--records", str(file))
+    run("bench", str(chain.pruned_artefact), "--data", chain.data, *flags, "--seed", "4")
+    records = [entry.record for entry in read_records(file)]
+    assert all(isinstance(record, LatencyRecord) for record in records)
+    found = {
+        (r.batch_size, r.runtime.threads, r.spec.tier, r.baseline, r.spec.seed)
+        for r in records
+        if isinstance(r, LatencyRecord)
+    }
+    assert found == {(2, 2, "smoke", None, 6), (3, 2, "smoke", None, 7)}
