@@ -39,11 +39,11 @@ def _best_of(ratio: float, rows: list[Row]) -> str:
     chosen = best.criterion
     if len(rows) > 1:
         chosen += " has the best source validation and"
-    unseen = percent(best.unseen.record.accuracy)
+    interval = cell.interval
     return (
-        f"At ratio {100 * ratio:.0f} %, {chosen} keeps {unseen} "
-        f"on {best.subject.origin.target} at {cell.interval.estimate:.2f}x on {runtime_name(cell)}, "
-        f"batch {size}, 95 % interval {cell.interval.low:.2f} to {cell.interval.high:.2f}."
+        f"At ratio {100 * ratio:.0f} %, {chosen} keeps {percent(best.unseen.record.accuracy)} "
+        f"on {best.subject.origin.target} at {interval.estimate:.2f}x on {runtime_name(cell)}, "
+        f"batch {size}, 95 % interval {interval.low:.2f} to {interval.high:.2f}."
     )
 
 

@@ -1,0 +1,108 @@
+"""Training: selection on the sources, repeatability, distillation, and a loss that breaks."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+from dgprune.checkpoint import load_model, open_checkpoint
+from dgprune.data import Preprocessing, Purpose, leave_one_out, load_images, open_data
+from dgprune.data.images import Loading
+from dgprune.errors import DgpruneError
+from dgprune.models import create
+from dgprune.source import SourceSpec
+from pruning.augmentation import KINDS, augment
+from pruning.finetune import FinetuneSpec, finetune
+from pruning.training import Schedule, Task, TrainSpec, train
+from tests.conftest import MICRO, TinyChain
+
+PREPROCESSING = Preprocessing(
+    image_size=32, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), interpolation="bicubic"
+)
+SPEC = TrainSpec(epochs=3, batch_size=4, learning_rate=1e-3, augmentation="none")
+
+
+@pytest.fixture(scope="module")
+def task(data_folder: Path) -> Task:
+    data = open_data(str(data_folder))
+    split, loading = leave_one_out(data, "domain2"), Loading(target="domain2")
+    parts = [
+        load_images(data, samples, PREPROCESSING, purpose=purpose, loading=loading)
+        for samples, purpose in ((split.train, Purpose.TRAIN), (split.validation, Purpose.SELECT))
+    ]
+    return Task(train=parts[0], validation=parts[1], preprocessing=PREPROCESSING)
+
+
+def fresh() -> torch.nn.Module:
+    torch.manual_seed(0)
+    return create(MICRO, num_classes=2, image_size=None)
+
+
+def test_it_learns_and_keeps_the_best_epoch(task: Task) -> None:
+    best, record = train(fresh(), task, SPEC)  # type: ignore[arg-type]
+    scores = [epoch.score for epoch in record.epochs]
+    assert scores[record.chosen] == max(scores)
+    assert record.epochs[-1].loss < record.epochs[0].loss
+    assert set(record.epochs[0].source_val) == {"domain0", "domain1"}
+    assert best.keys() == fresh().state_dict().keys()
+
+
+def test_the_same_seed_gives_the_same_numbers(task: Task) -> None:
+    one, other = (train(fresh(), task, SPEC) for _ in range(2))  # type: ignore[arg-type]
+    assert one[1] == other[1]
+    assert all(torch.equal(one[0][key], other[0][key]) for key in one[0])
+
+
+def test_a_teacher_changes_the_loss_and_is_not_changed(task: Task) -> None:
+    teacher = fresh()
+    before = {key: value.clone() for key, value in teacher.state_dict().items()}
+    taught = dataclasses.replace(task, teacher=teacher)  # type: ignore[arg-type]
+    record = train(fresh(), taught, SPEC)[1]  # type: ignore[arg-type]
+    assert record != train(fresh(), task, SPEC)[1]  # type: ignore[arg-type]
+    assert all(torch.equal(before[k], v) for k, v in teacher.state_dict().items())
+
+
+def test_a_loss_that_is_no_number_stops_with_its_place(task: Task) -> None:
+    broken = fresh()
+    with torch.no_grad():
+        broken.norm.weight[0] = float("inf")  # type: ignore[union-attr,index]
+    with pytest.raises(DgpruneError, match=r"the loss became nan in epoch 1, step 1; lower --lr"):
+        train(broken, task, SPEC)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_augmentation_keeps_shape_and_range_and_follows_its_generator(kind: str) -> None:
+    images = torch.rand(6, 3, 32, 32)
+    views = [augment(images, kind, torch.Generator().manual_seed(s)) for s in (1, 1, 2)]
+    assert views[0].shape == images.shape
+    assert views[0].min() >= 0
+    assert views[0].max() <= 1
+    assert torch.equal(views[0], views[1])
+    assert torch.equal(views[0], views[2]) == (kind == "none")
+
+
+def test_schedule_warms_up_then_falls_to_zero() -> None:
+    schedule = Schedule(warmup=4, total=20)
+    rates = [schedule(step) for step in range(21)]
+    assert rates[:4] == sorted(rates[:4])
+    assert max(rates) == rates[4] == pytest.approx(1.0)
+    assert rates[4:] == sorted(rates[4:], reverse=True)
+    assert rates[20] == pytest.approx(0.0)
+
+
+def test_a_teacher_of_another_split_is_refused(chain: TinyChain, tmp_path: Path) -> None:
+    source = SourceSpec(model=MICRO, data=chain.data, target="domain0")
+    spec = FinetuneSpec(source=source, train=SPEC, teacher=str(chain.dense))
+    with pytest.raises(DgpruneError, match="--teacher has another split_digest"):
+        finetune(spec, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_student_of_its_teacher_keeps_its_own_structure(chain: TinyChain, tmp_path: Path) -> None:
+    source = SourceSpec(model=str(chain.pruned), data=chain.data, target=chain.target)
+    spec = FinetuneSpec(source=source, train=SPEC, teacher=str(chain.dense))
+    student = open_checkpoint(finetune(spec, tmp_path / "out").path)
+    assert student.structure == open_checkpoint(chain.pruned).structure
+    assert student.meta.lineage[-1].spec["teacher"] == open_checkpoint(chain.dense).meta.digest
+    assert load_model(student)(torch.zeros(1, 3, 32, 32)).shape == (1, 2)

@@ -1,0 +1,201 @@
+"""The report: same records, same bytes; every number in a record; hostile text harmless."""
+
+import json
+import re
+import shutil
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from dgprune.errors import DgpruneError
+from dgprune.records import AccuracyRecord, LatencyRecord, Record, append_records, read_records
+from reports.figure import pareto
+from reports.render import escape_markdown
+from reports.report import report
+from reports.rows import tables
+from reports.summary import percent, sentences, warnings
+from tests.conftest import TinyChain
+
+EVIL = "<script>alert(1)</script>"
+
+
+class Outline(HTMLParser):
+    """Ids, link targets, tags and text of a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.tags: list[str] = []
+        self.sources: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = {key: value or "" for key, value in attrs}
+        self.tags.append(tag)
+        self.ids += [found["id"]] if "id" in found else []
+        self.links += [found["href"]] if tag == "a" else []
+        self.sources += [found[key] for key in ("src", "href", "xlink:href") if key in found]
+
+
+@pytest.fixture(scope="module")
+def folder(chain: TinyChain, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("report") / "out"
+    return report([chain.records], out).path.parent
+
+
+def test_the_same_records_give_the_same_bytes(
+    chain: TinyChain, folder: Path, tmp_path: Path
+) -> None:
+    again = report([chain.records], tmp_path / "again").path.parent
+    names = {path.name for path in folder.iterdir()}
+    assert names == {path.name for path in again.iterdir()}
+    for name in names:
+        assert (folder / name).read_bytes() == (again / name).read_bytes(), name
+
+
+def test_the_page_needs_nothing_but_itself(folder: Path) -> None:
+    page = Outline((folder / "report.html").read_text())
+    assert all(source.startswith("#") for source in page.sources)
+    assert "script" not in page.tags
+    assert "svg" in page.tags
+
+
+def test_every_link_leads_to_a_record_of_the_file(chain: TinyChain, folder: Path) -> None:
+    page = Outline((folder / "report.html").read_text())
+    known = {f"r-{entry.id}" for entry in read_records(chain.records)}
+    assert known <= set(page.ids)
+    targets = {link.removeprefix("#") for link in page.links}
+    assert targets <= known
+    assert len(targets) == len(known)
+
+
+def test_the_numbers_printed_equal_the_records(chain: TinyChain, folder: Path) -> None:
+    text = (folder / "report.md").read_text()
+    page = (folder / "report.html").read_text()
+    for entry in read_records(chain.records):
+        if isinstance(entry.record, AccuracyRecord):
+            shown = re.search(rf'#r-{entry.id}">([^<]+)<', page)
+            assert shown is not None
+            assert shown.group(1) == percent(entry.record.accuracy)
+            assert percent(entry.record.accuracy) in text
+    for row in tables(read_records(chain.records))[0].rows:
+        for cell in row.speed.values():
+            assert f"{cell.interval.estimate:.2f}x" in text
+            assert f"{cell.interval.estimate:.2f}x" in page
+
+
+def test_the_report_keeps_its_records(chain: TinyChain, folder: Path) -> None:
+    assert (folder / "records.jsonl").read_text() == chain.records.read_text()
+
+
+def test_a_report_is_made_once_and_renewed_with_new_records(
+    chain: TinyChain, tmp_path: Path
+) -> None:
+    records, out = tmp_path / "r.jsonl", tmp_path / "out"
+    shutil.copy(chain.records, records)
+    assert report([records], out).fresh
+    assert not report([records], out).fresh
+    entry = read_records(records)[0]
+    assert isinstance(entry.record, AccuracyRecord)
+    append_records(records, "another", [replace(entry.record, domain="domain9")])
+    assert report([records], out).fresh
+    assert "domain9" in (out / "report.md").read_text()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "r.jsonl"]
+
+
+def test_control_and_rows_are_told_apart(chain: TinyChain) -> None:
+    (table,) = tables(read_records(chain.records))
+    assert [row.subject.label for row in table.rows] == ["dense", "taylor-50"]
+    assert [cell.record.batch_size for cell in table.controls] == [1]
+    assert list(table.rows[1].speed) == [1]
+    assert table.missing == 0
+
+
+def without(records: Path, out: Path, drop: type[Record]) -> Path:
+    for entry in read_records(records):
+        if not isinstance(entry.record, drop):
+            append_records(out, entry.cell, [entry.record])
+    return out
+
+
+def test_accuracy_without_speed_and_the_reverse_do_not_break(
+    chain: TinyChain, tmp_path: Path
+) -> None:
+    for number, kind in enumerate((LatencyRecord, AccuracyRecord)):
+        records = without(chain.records, tmp_path / f"{number}.jsonl", kind)
+        page = report([records], tmp_path / f"out{number}").path
+        assert page.stat().st_size > 1000
+
+
+def test_missing_cells_are_counted_and_print_as_a_dash(chain: TinyChain, tmp_path: Path) -> None:
+    entries = read_records(chain.records)
+    dropped = entries[1]
+    kept = [entry for entry in entries if entry is not dropped]
+    (table,) = tables(kept)
+    assert table.missing == 1
+    assert any("1 cell(s)" in line for line in warnings(table))
+    for entry in kept:
+        append_records(tmp_path / "r.jsonl", entry.cell, [entry.record])
+    assert (
+        "–"
+        in (report([tmp_path / "r.jsonl"], tmp_path / "out").path.parent / "report.md").read_text()
+    )
+
+
+def test_text_from_records_is_escaped(chain: TinyChain, tmp_path: Path) -> None:
+    for entry in read_records(chain.records):
+        record = entry.record
+        origin = replace(record.subject.origin, model=EVIL, data_name="=1+1|`x`", target=EVIL)
+        changed: Record = replace(
+            record, subject=replace(record.subject, label=EVIL, origin=origin)
+        )
+        if isinstance(changed, AccuracyRecord) and changed.role == "target":
+            changed = replace(changed, domain=EVIL)
+        append_records(tmp_path / "r.jsonl", entry.cell, [changed])
+    out = report([tmp_path / "r.jsonl"], tmp_path / "out").path.parent
+    assert "script" not in Outline((out / "report.html").read_text()).tags
+    assert EVIL not in (out / "report.md").read_text()
+
+
+def test_markdown_text_cannot_open_a_cell_or_a_tag() -> None:
+    assert escape_markdown("a|b<i>*x*\n") == "a\\|b&lt;i&gt;\\*x\\* "
+
+
+def test_the_file_named_in_words_is_chosen_by_source_validation(chain: TinyChain) -> None:
+    (table,) = tables(read_records(chain.records))
+    text = " ".join(sentences(table))
+    assert "on the unseen domain domain2" in text
+    assert "batch 1, 95 % interval" in text
+
+
+@pytest.mark.parametrize(
+    ("points", "front"),
+    [
+        ([], []),
+        ([(1, 90), (2, 80), (3, 85)], [(1, 90), (3, 85)]),
+        ([(1, 90), (1, 91)], [(1, 91)]),
+    ],
+)
+def test_pareto_front(points: list[tuple[float, float]], front: list[tuple[float, float]]) -> None:
+    assert pareto(points) == front
+
+
+def test_a_folder_of_something_else_and_an_empty_file_are_refused(
+    chain: TinyChain, tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.docx").write_text("mine")
+    with pytest.raises(DgpruneError, match="holds something else"):
+        report([chain.records], tmp_path / "other")
+    (tmp_path / "empty.jsonl").write_text("")
+    with pytest.raises(DgpruneError, match="no record in it"):
+        report([tmp_path / "empty.jsonl"], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_summary_is_json(chain: TinyChain, tmp_path: Path) -> None:
+    done = report([chain.records], tmp_path / "out")
+    assert json.loads(json.dumps(done.summary)) == done.summary
