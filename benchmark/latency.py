@@ -1,19 +1,15 @@
 """The stage `bench`: latency of a file, alone or against a baseline, in a child process."""
 
 import hashlib
-import json
 import os
 import random
-import subprocess
-import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from benchmark.harness import Measurement
+from benchmark.child import time_in_child
 from benchmark.subject import OpenSubject, open_subject
 from benchmark.tiers import tier
 from benchmark.worker import Job
@@ -33,7 +29,7 @@ from dgprune.records import (
     has_cell,
     read_records,
 )
-from dgprune.schema import Json, decode, digest, encode, read_json
+from dgprune.schema import Json, digest, encode
 from dgprune.source import split_for
 from dgprune.stage import Done
 from dgprune.statistics import Verdict, judge, median_latency_s, speedup_interval
@@ -184,7 +180,7 @@ def _pixels(spec: LatencySpec, cell: _Cell, progress: Progress) -> Bytes:
 def _measure(cell: _Cell, pixels: Bytes) -> LatencyRecord:
     used = np.ascontiguousarray(pixels[: BATCHES * cell.batch_size])
     load = os.getloadavg()[0]
-    measurement = _in_child(cell, used)
+    measurement = time_in_child(_job(cell), used, cell.name())
     return LatencyRecord(
         subject=cell.candidate.subject,
         baseline=cell.baseline.subject if cell.baseline else None,
@@ -200,43 +196,19 @@ def _measure(cell: _Cell, pixels: Bytes) -> LatencyRecord:
     )
 
 
-def _in_child(cell: _Cell, pixels: Bytes) -> Measurement:
-    """Times in a fresh process; this one sleeps meanwhile."""
+def _job(cell: _Cell) -> Job:
     arms: dict[Arm, str] = {}
     if cell.baseline is not None:
         arms["baseline"] = str(cell.baseline.file.resolve())
     arms["candidate"] = str(cell.candidate.file.resolve())
-    with tempfile.TemporaryDirectory(prefix="dgprune-bench-") as folder:
-        job_file, result, array = (
-            Path(folder) / n for n in ("job.json", "result.json", "pixels.npy")
-        )
-        np.save(array, pixels)
-        job = Job(
-            arms=arms,
-            runtime=cell.runtime,
-            spec=cell.spec,
-            batch_size=cell.batch_size,
-            batches=BATCHES,
-            pixels=str(array),
-            preprocessing=cell.candidate.subject.origin.preprocessing,
-        )
-        job_file.write_text(json.dumps(encode(job)))
-        child = subprocess.run(
-            [sys.executable, "-m", "benchmark.worker", str(job_file), str(result)],
-            env=_child_environment(cell.runtime.threads),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if child.returncode != 0:
-            reason = (child.stderr.strip().splitlines() or ["no message"])[-1]
-            raise DgpruneError(f"timing {cell.name()} failed (exit {child.returncode}): {reason}")
-        return decode(Measurement, read_json(result), where="the timing process")
-
-
-def _child_environment(threads: int) -> dict[str, str]:
-    pools = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    return {**os.environ, "ORT_DISABLE_TELEMETRY": "1", **dict.fromkeys(pools, str(threads))}
+    return Job(
+        arms=arms,
+        runtime=cell.runtime,
+        spec=cell.spec,
+        batch_size=cell.batch_size,
+        batches=BATCHES,
+        preprocessing=cell.candidate.subject.origin.preprocessing,
+    )
 
 
 def _records_of(cells: Sequence[_Cell], records: Path) -> list[LatencyRecord]:

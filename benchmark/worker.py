@@ -1,6 +1,6 @@
 """The child process that times: both arms loaded, threads pinned, nothing else imported.
 
-Started by `benchmark.latency` as `python -m benchmark.worker JOB RESULT`. torch is not imported
+Started by `benchmark.child` as `python -m benchmark.worker JOB PIXELS RESULT`. torch is not imported
 here: a second thread pool in the process would spin against the one that is timed.
 """
 
@@ -18,21 +18,20 @@ import numpy as np
 from benchmark.harness import Harness, Measurement, Step
 from benchmark.runtimes import Runtime
 from benchmark.runtimes.onnxruntime import OnnxRuntime
-from dgprune.data.preprocessing import Preprocessing, to_input
+from dgprune.data.preprocessing import Bytes, Preprocessing, to_input
 from dgprune.records import Arm, BenchSpec, RuntimeSpec
 from dgprune.schema import decode, encode, read_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What the child measures: the arms' files, on `pixels`, a .npy of [images, px, px, 3]."""
+    """What the child measures: the files of the arms, and how."""
 
     arms: dict[Arm, str]
     runtime: RuntimeSpec
     spec: BenchSpec
     batch_size: int
     batches: int
-    pixels: str
     preprocessing: Preprocessing
 
 
@@ -44,10 +43,9 @@ class HostClock:
         return time.perf_counter_ns()
 
 
-def run(job: Job) -> Measurement:
-    """Samples of the job's arms, taken in this process."""
+def run(job: Job, pixels: Bytes) -> Measurement:
+    """Samples of the job's arms on pixels [images, px, px, 3], taken in this process."""
     pin(job.runtime.threads)
-    pixels = np.load(job.pixels)
     batches = [
         to_input(pixels[i * job.batch_size : (i + 1) * job.batch_size], job.preprocessing)
         for i in range(job.batches)
@@ -72,10 +70,10 @@ def pin(threads: int) -> None:
 
 
 def main() -> None:
-    """Reads the job's file, writes the result's file."""
-    source, result = Path(sys.argv[1]), Path(sys.argv[2])
+    """Reads the files of the job and of the pixels, writes the file of the result."""
+    source, array, result = map(Path, sys.argv[1:4])
     job = decode(Job, read_json(source), where=str(source))
-    result.write_text(json.dumps(encode(run(job))))
+    result.write_text(json.dumps(encode(run(job, np.load(array)))))
 
 
 if __name__ == "__main__":

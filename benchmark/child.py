@@ -1,0 +1,43 @@
+"""The parent's side of a timing process: a fresh interpreter a cell, alone while it runs."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from benchmark.harness import Measurement
+from benchmark.worker import Job
+from dgprune.data.preprocessing import Bytes
+from dgprune.errors import DgpruneError
+from dgprune.schema import decode, encode, read_json
+
+
+def time_in_child(job: Job, pixels: Bytes, name: str) -> Measurement:
+    """What `benchmark.worker` measures of `job` on pixels [images, px, px, 3]; this process sleeps.
+
+    `name` says in an error which cell it was. Raises DgpruneError where the process fails.
+    """
+    with tempfile.TemporaryDirectory(prefix="dgprune-bench-") as folder:
+        files = [Path(folder) / name for name in ("job.json", "pixels.npy", "result.json")]
+        files[0].write_text(json.dumps(encode(job)))
+        np.save(files[1], pixels)
+        child = subprocess.run(
+            [sys.executable, "-m", "benchmark.worker", *map(str, files)],
+            env=_environment(job.runtime.threads),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if child.returncode != 0:
+            reason = (child.stderr.strip().splitlines() or ["no message"])[-1]
+            raise DgpruneError(f"timing {name} failed (exit {child.returncode}): {reason}")
+        return decode(Measurement, read_json(files[2]), where="the timing process")
+
+
+def _environment(threads: int) -> dict[str, str]:
+    pools = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    return {**os.environ, "ORT_DISABLE_TELEMETRY": "1", **dict.fromkeys(pools, str(threads))}
