@@ -14,7 +14,7 @@ from dgprune.data import DataSet, Purpose, Sample, Split, load_images, open_data
 from dgprune.data.images import Images, Loading
 from dgprune.data.preprocessing import Floats
 from dgprune.environment import current_environment
-from dgprune.errors import DgpruneError
+from dgprune.errors import DgpruneError, require_between
 from dgprune.progress import SILENT, Progress
 from dgprune.records import (
     AccuracyRecord,
@@ -89,8 +89,7 @@ def evaluate(spec: EvaluateSpec, records: Path, progress: Progress = SILENT) -> 
 
 
 def _batch_size(batch: str, asked: int) -> int:
-    if asked < 1:
-        raise DgpruneError("--batch-size must be 1 or more")
+    require_between("--batch-size", asked, 1, 4096)
     return asked if batch == "dynamic" else int(batch)
 
 

@@ -18,7 +18,7 @@ from dgprune.data.images import Loading
 from dgprune.data.preprocessing import Bytes
 from dgprune.data.split import balanced
 from dgprune.environment import current_environment
-from dgprune.errors import DgpruneError
+from dgprune.errors import MAX_SEED, DgpruneError, require_between
 from dgprune.progress import SILENT, Progress
 from dgprune.records import (
     Arm,
@@ -52,8 +52,11 @@ class LatencySpec:
     skip_bad_images: bool = False
 
     def __post_init__(self) -> None:
-        if not self.batch_sizes or min(self.batch_sizes) < 1:
+        if not self.batch_sizes:
             raise DgpruneError("--batch takes numbers of 1 or more, such as 1,8,32")
+        for size in self.batch_sizes:
+            require_between("--batch", size, 1, 4096)
+        require_between("--seed", self.seed, 0, MAX_SEED)
         cores = len(os.sched_getaffinity(0))
         if not 1 <= self.threads <= cores:
             raise DgpruneError(f"--threads {self.threads}: this process may use 1 to {cores} cores")

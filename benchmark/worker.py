@@ -1,7 +1,7 @@
 """The child process that times: both arms loaded, threads pinned, nothing else imported.
 
-Started by `benchmark.child` as `python -m benchmark.worker JOB PIXELS RESULT`. torch is not imported
-here: a second thread pool in the process would spin against the one that is timed.
+Started by `benchmark.child` as `python -m benchmark.worker JOB PIXELS RESULT`. torch is not
+imported here: a second thread pool in the process would spin against the one that is timed.
 """
 
 import gc

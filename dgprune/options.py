@@ -16,7 +16,8 @@ Weights = Annotated[
     str, typer.Option(metavar="W", help="For a timm name: pretrained, random or FILE.safetensors.")
 ]
 ImageSize = Annotated[
-    int | None, typer.Option(min=8, help="Input size in pixels [default: the model's own].")
+    int | None,
+    typer.Option(min=8, max=2048, help="Input size in pixels [default: the model's own]."),
 ]
 Out = Annotated[Path, typer.Option(metavar="DIR", help="Folder that takes the result.")]
 Records = Annotated[Path, typer.Option(metavar="FILE", help="Records file to append to.")]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import onnx
 import torch
 
-from dgprune.errors import DgpruneError
+from dgprune.errors import DgpruneError, require_between
 from dgprune.models import VisionTransformer, set_fused_attention
 
 INPUT, OUTPUT = "images", "logits"
@@ -26,8 +26,12 @@ class OnnxSpec:
     opset: int = 20
 
     def __post_init__(self) -> None:
-        if self.batch != "dynamic" and not (self.batch.isdigit() and int(self.batch) > 0):
-            raise DgpruneError(f"--batch {self.batch!r} is neither dynamic nor a number of images")
+        if self.batch != "dynamic":
+            if not (self.batch.isascii() and self.batch.isdigit()):
+                raise DgpruneError(
+                    f"--batch {self.batch!r} is neither dynamic nor a number of images"
+                )
+            require_between("--batch", int(self.batch), 1, 4096)
         if not 18 <= self.opset <= 20:
             raise DgpruneError(f"--opset {self.opset} is outside 18 to 20")
 

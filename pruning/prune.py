@@ -9,7 +9,7 @@ from dgprune.checkpoint import META, open_checkpoint, save_checkpoint
 from dgprune.data import Purpose, load_images, to_input
 from dgprune.data.images import Loading
 from dgprune.data.split import balanced
-from dgprune.errors import DgpruneError
+from dgprune.errors import MAX_SEED, DgpruneError, require_between
 from dgprune.lineage import next_step
 from dgprune.models import VisionTransformer
 from dgprune.progress import SILENT, Progress
@@ -51,8 +51,8 @@ class PruneSpec:
             raise DgpruneError(f"--criterion {self.criterion!r} is none of {', '.join(CRITERIA)}")
         if self.ranking != "global":
             raise DgpruneError(f"--ranking {self.ranking!r}: only global is supported")
-        if self.score_images < 1:
-            raise DgpruneError("--score-images must be 1 or more")
+        require_between("--score-images", self.score_images, 1, 1e9)
+        require_between("--seed", self.seed, 0, MAX_SEED)
 
 
 def prune(source_spec: SourceSpec, spec: PruneSpec, out: Path, progress: Progress = SILENT) -> Done:

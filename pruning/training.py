@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from dgprune.data import Images, Preprocessing
-from dgprune.errors import DgpruneError
+from dgprune.errors import MAX_SEED, DgpruneError, require_between
 from dgprune.models import VisionTransformer, Weights
 from dgprune.progress import SILENT, Progress
-from pruning.augmentation import augment
+from pruning.augmentation import KINDS, augment
 
 _SLOW_EPOCH_S = 10.0  # slower epochs are told one by one
 
@@ -41,8 +41,20 @@ class TrainSpec:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch_size < 1 or self.learning_rate <= 0:
-            raise DgpruneError("--epochs and --batch-size must be 1 or more, --lr more than 0")
+        require_between("--epochs", self.epochs, 1, 1e6)
+        require_between("--batch-size", self.batch_size, 1, 1e6)
+        require_between("--lr", self.learning_rate, 1e-12, 1e3)
+        require_between("--weight-decay", self.weight_decay, 0, 1e3)
+        require_between("--warmup-epochs", self.warmup_epochs, 0, 1e6)
+        require_between("--label-smoothing", self.label_smoothing, 0, 1)
+        require_between("--clip-norm", self.clip_norm, 1e-12, 1e12)
+        require_between("--distill-weight", self.distill_weight, 0, 1)
+        require_between("--temperature", self.temperature, 1e-3, 1e3)
+        require_between("--seed", self.seed, 0, MAX_SEED)
+        if self.augmentation not in KINDS:
+            raise DgpruneError(
+                f"--augmentation {self.augmentation!r} is none of {', '.join(KINDS)}"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -165,13 +165,15 @@ def test_ctrl_c_leaves_nothing_half_written(tmp_path: Path, delay_s: float) -> N
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
+        # A background job of a shell inherits an ignored SIGINT; a terminal's child does not.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     assert process.stderr is not None
     process.stderr.readline()  # the first step has begun
     time.sleep(delay_s)
     process.send_signal(signal.SIGINT)
-    rest = process.stderr.read()
-    assert process.wait(timeout=60) == 130
+    rest = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
     assert rest.strip().splitlines()[-1].startswith("interrupted; the same command goes on")
     left = {path.name for path in out.iterdir()}
     assert not [name for name in left if name.endswith(".tmp")]
