@@ -14,14 +14,14 @@ from dgprune.data import DataSet, Purpose, Sample, Split, load_images, open_data
 from dgprune.data.images import Images, Loading
 from dgprune.data.preprocessing import Floats
 from dgprune.environment import current_environment
-from dgprune.errors import DgpruneError, require_between
+from dgprune.errors import DgpruneError
 from dgprune.progress import SILENT, Progress
 from dgprune.records import (
     AccuracyRecord,
     Entry,
     RuntimeSpec,
     append_records,
-    has_cell,
+    open_records,
     read_records,
 )
 from dgprune.schema import digest, encode
@@ -29,6 +29,7 @@ from dgprune.source import split_for
 from dgprune.stage import Done
 
 _IMAGES_AT_ONCE = 512
+_BATCH = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +39,6 @@ class EvaluateSpec:
     subject: str
     data: str
     target: str
-    batch_size: int = 32
     skip_bad_images: bool = False
 
 
@@ -62,9 +62,10 @@ def evaluate(spec: EvaluateSpec, records: Path, progress: Progress = SILENT) -> 
     cell = digest(
         {"evaluate": subject.subject.sha256, "split": split.digest(), "runtime": encode(runtime)}
     )
-    if has_cell(records, cell):
+    there = open_records(records)
+    if any(entry.cell == cell for entry in there):
         progress.line(f"already done: accuracy of {subject.subject.label} in {records}")
-        return Done(path=records, fresh=False, summary=_summary(read_records(records), cell))
+        return Done(path=records, fresh=False, summary=_summary(there, cell))
     setting = _Setting(
         subject=subject,
         data=data,
@@ -72,7 +73,7 @@ def evaluate(spec: EvaluateSpec, records: Path, progress: Progress = SILENT) -> 
         loading=Loading(
             target=spec.target, skip_bad_images=spec.skip_bad_images, progress=progress
         ),
-        batch_size=_batch_size(subject.batch, spec.batch_size),
+        batch_size=_BATCH if subject.batch == "dynamic" else int(subject.batch),
     )
     with subject.open(runtime) as opened:
         found = [
@@ -86,11 +87,6 @@ def evaluate(spec: EvaluateSpec, records: Path, progress: Progress = SILENT) -> 
             f"{record.accuracy:.2%} of {record.images} images"
         )
     return Done(path=records, fresh=True, summary=_summary(read_records(records), cell))
-
-
-def _batch_size(batch: str, asked: int) -> int:
-    require_between("--batch-size", asked, 1, 4096)
-    return asked if batch == "dynamic" else int(batch)
 
 
 def _by_domain(split: Split) -> dict[str, list[Sample]]:
@@ -127,6 +123,7 @@ def _measure(
         domain=domain,
         role=role,
         confusion=tuple(tuple(int(n) for n in row) for row in confusion),
+        skipped=len(samples) - len(right),
         correct_hex=f"{int(''.join('1' if hit else '0' for hit in right), 2):x}",
         environment=current_environment(),
     )

@@ -1,5 +1,6 @@
 """The parent's side of a timing process: a fresh interpreter a cell, alone while it runs."""
 
+import io
 import json
 import os
 import subprocess
@@ -14,6 +15,7 @@ from benchmark.worker import Job
 from dgprune.data.preprocessing import Bytes
 from dgprune.errors import DgpruneError
 from dgprune.schema import decode, encode, read_json
+from dgprune.store import explained
 
 
 def time_in_child(job: Job, pixels: Bytes, name: str) -> Measurement:
@@ -21,10 +23,11 @@ def time_in_child(job: Job, pixels: Bytes, name: str) -> Measurement:
 
     `name` says in an error which cell it was. Raises DgpruneError where the process fails.
     """
-    with tempfile.TemporaryDirectory(prefix="dgprune-bench-") as folder:
+    scratch = tempfile.TemporaryDirectory(prefix="dgprune-bench-")
+    with explained(Path(scratch.name), "TMPDIR"), scratch as folder:
         files = [Path(folder) / name for name in ("job.json", "pixels.npy", "result.json")]
         files[0].write_text(json.dumps(encode(job)))
-        np.save(files[1], pixels)
+        files[1].write_bytes(_npy(pixels))
         child = subprocess.run(
             [sys.executable, "-m", "benchmark.worker", *map(str, files)],
             env=_environment(job.runtime.threads),
@@ -36,6 +39,13 @@ def time_in_child(job: Job, pixels: Bytes, name: str) -> Measurement:
             reason = (child.stderr.strip().splitlines() or ["no message"])[-1]
             raise DgpruneError(f"timing {name} failed (exit {child.returncode}): {reason}")
         return decode(Measurement, read_json(files[2]), where="the timing process")
+
+
+def _npy(pixels: Bytes) -> bytes:
+    """The bytes of a .npy file (numpy's own writer hides what the operating system refused)."""
+    buffer = io.BytesIO()
+    np.save(buffer, pixels)
+    return buffer.getvalue()
 
 
 def _environment(threads: int) -> dict[str, str]:

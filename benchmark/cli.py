@@ -8,6 +8,7 @@ import typer
 from dgprune.options import AsJson, Data, Quiet, Records, Seed, SkipBadImages, Target
 from dgprune.output import finish
 from dgprune.progress import progress_for
+from dgprune.recipe import Recipe
 from dgprune.stage import Done
 
 
@@ -18,7 +19,6 @@ def evaluate(
     data: Data,
     target: Target,
     records: Records = Path("runs/records.jsonl"),
-    batch_size: Annotated[int, typer.Option(help="Images a call.")] = 32,
     skip_bad_images: SkipBadImages = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -31,7 +31,6 @@ def evaluate(
         subject=subject,
         data=data,
         target=target,
-        batch_size=batch_size,
         skip_bad_images=skip_bad_images,
     )
     return finish(run(spec, records, progress_for(quiet=quiet)), as_json=as_json)
@@ -74,3 +73,13 @@ def doctor(as_json: AsJson = False) -> None:
     from benchmark.doctor import examine, print_findings
 
     print_findings(examine(), as_json=as_json)
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """Raises DgpruneError for a value that `bench` would refuse, before the first step runs."""
+    from benchmark.latency import LatencySpec
+    from benchmark.tiers import tier
+
+    bench = recipe.bench
+    tier(bench.tier, recipe.seed)
+    LatencySpec(artefact="", data="", batch_sizes=bench.batch, threads=bench.threads)

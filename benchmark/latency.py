@@ -26,7 +26,7 @@ from dgprune.records import (
     LatencyRecord,
     RuntimeSpec,
     append_records,
-    has_cell,
+    open_records,
     read_records,
 )
 from dgprune.schema import Json, digest, encode
@@ -101,7 +101,8 @@ def bench(spec: LatencySpec, records: Path, progress: Progress = SILENT) -> Done
     than the network, or a child process fails.
     """
     cells = _cells(spec)
-    missing = [cell for cell in cells if not has_cell(records, cell.digest())]
+    there = {entry.cell for entry in open_records(records)}
+    missing = [cell for cell in cells if cell.digest() not in there]
     random.Random(spec.seed).shuffle(missing)  # so that drift does not follow the batch size
     if not missing:
         progress.line(f"already done: latency of {cells[0].candidate.subject.label} in {records}")

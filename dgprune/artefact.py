@@ -5,7 +5,7 @@ from pathlib import Path
 
 from dgprune.errors import DgpruneError
 from dgprune.lineage import LineageStep, Origin
-from dgprune.schema import decode, file_sha256, read_json
+from dgprune.schema import decode, file_sha256, read_json, unseal
 from dgprune.structure import Structure
 
 SCHEMA = 1
@@ -62,15 +62,16 @@ def open_artefact(path: Path) -> OpenArtefact:
     """The artefact in folder `path`; raises DgpruneError where its bytes are not the sidecar's."""
     sidecar = path / SIDECAR
     if not sidecar.is_file():
-        raise DgpruneError(f"{path} is not an artefact folder; dgprune export writes one")
-    value = read_json(sidecar)
-    found = value.get("schema") if isinstance(value, dict) else None
-    if found != SCHEMA:
-        raise DgpruneError(f"{sidecar} has schema {found!r}; this dgprune reads schema {SCHEMA}")
-    artefact = decode(Artefact, value, where=str(sidecar))
+        raise DgpruneError(f"{path} is not an artefact folder; name one that dgprune export made")
+    body = unseal(read_json(sidecar), SCHEMA, where=str(sidecar))
+    artefact = decode(Artefact, body, where=str(sidecar))
     file = path / artefact.file
     if Path(artefact.file).name != artefact.file or not file.is_file():
-        raise DgpruneError(f"{sidecar} names {artefact.file!r}, which is not in its folder")
+        raise DgpruneError(
+            f"{sidecar} names {artefact.file!r}, which is not in its folder; export again"
+        )
     if file_sha256(file) != artefact.sha256:
-        raise DgpruneError(f"{file} is not the file that {SIDECAR} describes (SHA-256 differs)")
+        raise DgpruneError(
+            f"{file} is not what {SIDECAR} describes (SHA-256 differs); export again"
+        )
     return OpenArtefact(artefact=artefact, file=file)

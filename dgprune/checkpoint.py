@@ -6,7 +6,15 @@ from pathlib import Path
 from dgprune.errors import DgpruneError
 from dgprune.lineage import LineageStep, Origin
 from dgprune.models import VisionTransformer, Weights, rebuild, structure_of
-from dgprune.schema import Json, canonical_json, decode, encode, file_sha256, read_json
+from dgprune.schema import (
+    canonical_json,
+    decode,
+    encode,
+    file_sha256,
+    read_json,
+    seal,
+    unseal,
+)
 from dgprune.structure import Structure
 
 SCHEMA = 1
@@ -45,13 +53,14 @@ def save_checkpoint(
     origin: Origin,
 ) -> None:
     """Writes `model` into `folder`; `meta.json` carries digests of the other two files."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     structure = structure_of(model, origin.model)
     state: Weights = {
         key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()
     }
-    save_file(state, folder / WEIGHTS)
+    # Through bytes: the library's own writer hides what the operating system refused.
+    (folder / WEIGHTS).write_bytes(save(state))
     (folder / STRUCTURE).write_text(canonical_json(structure) + "\n")
     meta = CheckpointMeta(
         schema=SCHEMA,
@@ -62,7 +71,7 @@ def save_checkpoint(
         lineage=lineage,
         origin=origin,
     )
-    (folder / META).write_text(canonical_json(meta) + "\n")
+    (folder / META).write_text(canonical_json(seal(encode(meta))) + "\n")
 
 
 def is_checkpoint(path: Path) -> bool:
@@ -72,14 +81,15 @@ def is_checkpoint(path: Path) -> bool:
 
 def open_checkpoint(path: Path) -> Checkpoint:
     """The checkpoint in `path`; raises DgpruneError where a part is missing, changed or newer."""
-    if not path.is_dir():
+    if not is_checkpoint(path):
         raise DgpruneError(
-            f"{path} is not a checkpoint folder; dgprune finetune and prune write them"
+            f"{path} is not a checkpoint folder; name one that dgprune finetune or prune made"
         )
-    meta = decode(CheckpointMeta, _checked_schema(path / META), where=str(path / META))
+    where = str(path / META)
+    meta = decode(CheckpointMeta, unseal(read_json(path / META), SCHEMA, where=where), where=where)
     for name, expected in ((STRUCTURE, meta.structure_sha256), (WEIGHTS, meta.weights_sha256)):
         if not (path / name).is_file():
-            raise DgpruneError(f"{path / name} is missing; the checkpoint is incomplete")
+            raise DgpruneError(f"{path / name} is missing; restore it or make the checkpoint again")
         if file_sha256(path / name) != expected:
             raise DgpruneError(
                 f"{path / name} was changed or torn after it was written; make it again"
@@ -88,25 +98,8 @@ def open_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(path=path, meta=meta, structure=structure)
 
 
-def _checked_schema(path: Path) -> Json:
-    value = read_json(path)
-    found = value.get("schema") if isinstance(value, dict) else None
-    if found != SCHEMA:
-        raise DgpruneError(f"{path} has schema {found!r}; this dgprune reads schema {SCHEMA}")
-    return dict(value)
-
-
 def load_model(checkpoint: Checkpoint) -> VisionTransformer:
     """The model of a checkpoint, in evaluation mode."""
     from dgprune.weights import read_weights
 
     return rebuild(checkpoint.structure, read_weights(checkpoint.path / WEIGHTS))
-
-
-def describe(checkpoint: Checkpoint) -> Json:
-    """What `dgprune inspect` prints."""
-    return {
-        "path": str(checkpoint.path),
-        **encode(checkpoint.meta),
-        "structure": encode(checkpoint.structure),
-    }

@@ -20,6 +20,7 @@ from dgprune.errors import DgpruneError
 from dgprune.options import AsJson, Quiet
 from dgprune.output import finish
 from dgprune.progress import progress_for
+from dgprune.recipe import Recipe
 from dgprune.stage import Done
 
 app = typer.Typer(
@@ -68,13 +69,11 @@ def quickstart(
     quiet: Quiet = False,
 ) -> Done:
     """Run the whole chain on the embedded digits, on a CPU; prints the path of the report."""
-    from dgprune.chain import run_chain
     from dgprune.recipe import full_grid, named_recipe
 
     recipe = named_recipe("quickstart")
-    recipe = full_grid(recipe) if full else recipe
-    step = partial(_step, quiet=quiet)
-    return finish(run_chain(recipe, out, step, progress_for(quiet=quiet)), as_json=as_json)
+    _check(recipe := full_grid(recipe) if full else recipe, "quickstart")
+    return finish(_run_chain(recipe, out, quiet=quiet), as_json=as_json)
 
 
 @app.command()
@@ -85,12 +84,10 @@ def run(
     quiet: Quiet = False,
 ) -> Done:
     """Run the whole chain from one file; run again, it goes on where it stopped."""
-    from dgprune.chain import run_chain
     from dgprune.recipe import read_recipe
 
-    step = partial(_step, quiet=quiet)
-    done = run_chain(read_recipe(recipe), out, step, progress_for(quiet=quiet))
-    return finish(done, as_json=as_json)
+    _check(found := read_recipe(recipe), str(recipe))
+    return finish(_run_chain(found, out, quiet=quiet), as_json=as_json)
 
 
 @app.command()
@@ -122,6 +119,21 @@ def invoke(arguments: Sequence[str]) -> Any:
     return result
 
 
+def _check(recipe: Recipe, where: str) -> None:
+    """Raises DgpruneError for any value that a later step would refuse."""
+    try:
+        pruning.cli.check_recipe(recipe)
+        benchmark.cli.check_recipe(recipe)
+    except DgpruneError as error:
+        raise DgpruneError(f"{where}: {error}") from None
+
+
+def _run_chain(recipe: Recipe, out: Path, *, quiet: bool) -> Done:
+    from dgprune.chain import run_chain
+
+    return run_chain(recipe, out, partial(_step, quiet=quiet), progress_for(quiet=quiet))
+
+
 def _step(arguments: Sequence[str], *, quiet: bool) -> Any:
     """A step of the chain: like `invoke`, but the chain alone prints a path."""
     with contextlib.redirect_stdout(io.StringIO()):
@@ -130,7 +142,7 @@ def _step(arguments: Sequence[str], *, quiet: bool) -> Any:
 
 def main() -> None:
     """Entry point: 0 success, 1 a verdict of no, 2 bad input, 3 inconclusive, 130 interrupted."""
-    sys.exit(_exit_code(sys.argv[1:]))
+    sys.exit(_exit_code(sys.argv[1:] or ["--help"]))
 
 
 def _exit_code(arguments: Sequence[str]) -> int:
@@ -144,9 +156,11 @@ def _exit_code(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         print("interrupted; the same command goes on where it stopped", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:
+    except BrokenPipeError:  # `dgprune ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        return _fail(f"{error}; check the disk and the permissions")
     if isinstance(result, Done):
         return result.exit_code
     return result if isinstance(result, int) else 0

@@ -13,7 +13,11 @@ Data = Annotated[
 ]
 Target = Annotated[str, typer.Option(metavar="DOMAIN", help="The domain that is held out.")]
 Weights = Annotated[
-    str, typer.Option(metavar="W", help="For a timm name: pretrained, random or FILE.safetensors.")
+    str | None,
+    typer.Option(
+        metavar="W",
+        help="For a timm name: pretrained, random or FILE.safetensors [default: pretrained].",
+    ),
 ]
 ImageSize = Annotated[
     int | None,

@@ -103,7 +103,8 @@ def read_recipe(path: Path) -> Recipe:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise DgpruneError(f"{path}: cannot be read as a recipe ({error})") from None
+        hint = f"; `dgprune recipe {path}` prints one" if str(path) in recipe_names() else ""
+        raise DgpruneError(f"{path}: cannot be read as a recipe ({error}){hint}") from None
     return _parse(text, str(path))
 
 

@@ -13,8 +13,8 @@ from typing import Literal
 from dgprune.environment import Environment
 from dgprune.errors import DgpruneError
 from dgprune.lineage import LineageStep, Origin
-from dgprune.schema import Json, canonical_json, decode, digest, encode
-from dgprune.store import append_lines
+from dgprune.schema import canonical_json, decode, encode, seal, unseal
+from dgprune.store import append_lines, explained
 from dgprune.structure import Structure
 
 SCHEMA = 1
@@ -59,6 +59,7 @@ class AccuracyRecord:
     confusion: tuple[tuple[int, ...], ...]
     correct_hex: str
     environment: Environment
+    skipped: int = 0
 
     def __post_init__(self) -> None:
         bits = int(self.correct_hex or "0", 16).bit_count()
@@ -156,8 +157,25 @@ def append_records(path: Path, cell: str, records: Sequence[Record]) -> None:
 
 def _line(cell: str, record: Record) -> str:
     kind = "accuracy" if isinstance(record, AccuracyRecord) else "latency"
-    body: Json = {"schema": SCHEMA, "kind": kind, "cell": cell, **encode(record)}
-    return canonical_json({**body, "id": digest(body)[:16]})
+    return canonical_json(seal({"schema": SCHEMA, "kind": kind, "cell": cell, **encode(record)}))
+
+
+def open_records(path: Path) -> list[Entry]:
+    """What a records file holds before something is appended; its folder is made where needed.
+
+    Raises DgpruneError, before any work is done, where `path` cannot take records.
+    """
+    with explained(path, "--records"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        is_new = not path.exists()
+        path.open("ab").close()
+        if is_new:
+            path.unlink()
+            return []
+    entries = read_records(path)
+    if not entries and path.stat().st_size:
+        raise DgpruneError(f"--records {path} holds something else; name another file")
+    return entries
 
 
 def read_records(path: Path) -> list[Entry]:
@@ -168,32 +186,22 @@ def read_records(path: Path) -> list[Entry]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise DgpruneError(f"{path}: cannot be read as records ({error})") from None
+        raise DgpruneError(f"{path} cannot be read as records ({error}); name another") from None
     whole = text[: text.rfind("\n") + 1]
     return [_entry(line, f"{path}:{n}") for n, line in enumerate(whole.splitlines(), 1) if line]
 
 
 def _entry(line: str, where: str) -> Entry:
     try:
-        body = json.loads(line)
-        schema = body.pop("schema")
-    except (ValueError, KeyError, AttributeError, TypeError):
-        raise DgpruneError(f"{where} is not a record (JSON with a schema number)") from None
-    if schema != SCHEMA:
-        raise DgpruneError(
-            f"{where} has record schema {schema!r}; this dgprune reads schema {SCHEMA}, "
-            "install the version that wrote it"
-        )
-    identity = body.pop("id", None)
-    if digest({"schema": schema, **body})[:16] != identity:
-        raise DgpruneError(f"{where} was edited after it was measured (id {identity})")
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict) or "schema" not in value:
+        raise DgpruneError(f"{where} is not a record (JSON with a schema number); remove the line")
+    body = unseal(value, SCHEMA, where=where)
     kind, cell = body.pop("kind", None), body.pop("cell", None)
+    del body["schema"]
     if kind not in _KINDS or not isinstance(cell, str):
-        raise DgpruneError(f"{where} is of unknown kind {kind!r}")
+        raise DgpruneError(f"{where} is of unknown kind {kind!r}; remove the line")
     record: Record = decode(_KINDS[kind], body, where=where)
-    return Entry(id=str(identity), cell=cell, record=record)
-
-
-def has_cell(path: Path, cell: str) -> bool:
-    """Whether `path` already holds records for the work that `cell` names."""
-    return path.is_file() and any(entry.cell == cell for entry in read_records(path))
+    return Entry(id=str(value["id"]), cell=cell, record=record)

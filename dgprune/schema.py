@@ -13,6 +13,7 @@ from dgprune.errors import DgpruneError
 
 Json = dict[str, Any]
 T = TypeVar("T")
+_UNKNOWN = ("unexpected_keyword_argument", "extra_forbidden")
 
 
 def encode(value: Any) -> Any:
@@ -56,29 +57,52 @@ def decode(cls: type[T], value: Any, *, where: str) -> T:
         adapter = _adapter(cls)  # type: ignore[arg-type]  # a class is hashable
         result: T = adapter.validate_python(value)
     except ValidationError as error:
-        raise DgpruneError(f"{where}: {_explain(error.errors()[0], cls)}") from None
+        problems = sorted(error.errors(), key=lambda problem: problem["type"] not in _UNKNOWN)
+        raise DgpruneError(f"{where}: {_explain(problems[0], cls)}") from None
     return result
 
 
 def _explain(problem: Any, cls: type[Any]) -> str:
     field = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-        return f"unknown key {field!r}" + nearest(str(problem["loc"][-1]), _field_names(cls))
+    if problem["type"] in _UNKNOWN:
+        known = _keys_beside(cls, problem["loc"])
+        hint = nearest(str(problem["loc"][-1]), known) or f"; remove it (known: {', '.join(known)})"
+        return f"unknown key {field!r}{hint}"
     if problem["type"] in ("missing", "missing_argument", "missing_keyword_only_argument"):
-        return f"key {field!r} is missing"
+        return f"key {field!r} is missing; add it"
     return f"{field}: {problem['msg']}" if field else str(problem["msg"])
 
 
-def _field_names(cls: type[Any]) -> list[str]:
-    """Names of the fields of `cls` and of the dataclasses nested in it."""
-    names: list[str] = []
-    for field in fields(cls):
-        names.append(field.name)
-        inner = [field.type, *get_args(field.type)]
-        for candidate in inner:
-            if isinstance(candidate, type) and is_dataclass(candidate):
-                names += _field_names(candidate)
-    return names
+def _keys_beside(cls: type[Any], location: tuple[int | str, ...]) -> list[str]:
+    """Names of the fields that a key at `location` inside a `cls` could have been."""
+    for step in location[:-1]:
+        if isinstance(step, str):
+            (kind,) = [field.type for field in fields(cls) if field.name == step] or [cls]
+            inner = [part for part in (kind, *get_args(kind)) if is_dataclass(part)]
+            cls = inner[0] if inner else cls  # type: ignore[assignment]
+    return [field.name for field in fields(cls)]
+
+
+def seal(value: Json) -> Json:
+    """`value` with an `id`: the digest of everything else, so that an edit is found."""
+    return {**value, "id": digest(value)[:16]}
+
+
+def unseal(value: Any, schema: int, *, where: str) -> Json:
+    """The sealed `value` without its `id`.
+
+    Raises DgpruneError where its schema number is not `schema`, or it was edited.
+    """
+    found = value.get("schema") if isinstance(value, dict) else None
+    if found != schema:
+        raise DgpruneError(
+            f"{where} has schema {found!r}; this dgprune reads schema {schema}, "
+            "install the version that wrote it"
+        )
+    body = {key: part for key, part in value.items() if key != "id"}
+    if digest(body)[:16] != value.get("id"):
+        raise DgpruneError(f"{where} was edited after it was written; restore or make it again")
+    return body
 
 
 def read_json(path: Path) -> Any:
@@ -87,8 +111,8 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DgpruneError(f"{path}: no such file") from None
-    except (OSError, ValueError) as error:
-        raise DgpruneError(f"{path}: not readable as JSON ({error})") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise DgpruneError(f"{path}: not readable as JSON ({error}); restore the file") from None
 
 
 def nearest(name: str, known: Sequence[str]) -> str:

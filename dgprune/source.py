@@ -6,24 +6,25 @@ from pathlib import Path
 
 from dgprune.checkpoint import Checkpoint, is_checkpoint, load_model, open_checkpoint
 from dgprune.data import DataSet, Split, leave_one_out, open_data
-from dgprune.errors import DgpruneError
+from dgprune.errors import MAX_SEED, DgpruneError, require_between
 from dgprune.lineage import LineageStep, Origin, next_step
 from dgprune.models import VisionTransformer, bare_model, preprocessing_of
 from dgprune.schema import encode
-from dgprune.weights import RANDOM, identify, load_timm
+from dgprune.weights import PRETRAINED, identify, load_timm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceSpec:
     """Names of the model and of the data, as a user types them.
 
-    `weights` and `image_size` matter for a timm name only; a checkpoint has its own.
+    `weights` ("pretrained" where None) and `image_size` belong to a timm name; a checkpoint has
+    its own.
     """
 
     model: str
     data: str
     target: str
-    weights: str = RANDOM
+    weights: str | None = None
     image_size: int | None = None
     seed: int = 0
     split_seed: int = 0
@@ -47,11 +48,18 @@ def open_source(spec: SourceSpec) -> Source:
     data = open_data(spec.data)
     path = Path(spec.model)
     if is_checkpoint(path):
+        if spec.weights is not None or spec.image_size is not None:
+            raise DgpruneError(
+                f"{spec.model} is a checkpoint, which has its own weights and image size; "
+                "remove --weights and --image-size"
+            )
         checkpoint = open_checkpoint(path)
         split = split_for(data, spec.target, checkpoint.meta.origin)
         return _from_checkpoint(checkpoint, data, split)
-    if path.is_dir() or "/" in spec.model:
-        raise DgpruneError(f"{spec.model} is neither a checkpoint folder nor a timm name")
+    if not spec.model or path.is_dir() or "/" in spec.model:
+        raise DgpruneError(
+            f"{spec.model!r} is neither a checkpoint folder nor a timm name; name one of them"
+        )
     return _from_timm(spec, data, leave_one_out(data, spec.target, seed=spec.split_seed))
 
 
@@ -84,8 +92,13 @@ def _from_checkpoint(checkpoint: Checkpoint, data: DataSet, split: Split) -> Sou
 
 def _from_timm(spec: SourceSpec, data: DataSet, split: Split) -> Source:
     bare = bare_model(spec.model)
-    name, identity = identify(spec.weights, spec.seed)
+    require_between("--seed", spec.seed, 0, MAX_SEED)
+    weights = spec.weights or PRETRAINED
+    name, identity = identify(weights, spec.seed)
     size = spec.image_size or bare.patch_embed.img_size[0]
+    patch = bare.patch_embed.patch_size[0]
+    if size % patch:
+        raise DgpruneError(f"--image-size {size} must be a multiple of the patch, {patch} px")
     origin = Origin(
         model=spec.model,
         data_name=data.name,
@@ -108,7 +121,7 @@ def _from_timm(spec: SourceSpec, data: DataSet, split: Split) -> Source:
     def load() -> VisionTransformer:
         return load_timm(
             spec.model,
-            spec.weights,
+            weights,
             num_classes=len(data.classes),
             image_size=spec.image_size,
             seed=spec.seed,

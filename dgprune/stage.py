@@ -23,14 +23,21 @@ class Done:
     exit_code: int = 0
 
 
-def run_stage(folder: Path, marker: str, build: Callable[[Path], None], progress: Progress) -> Done:
+def run_stage(
+    folder: Path,
+    check: Callable[[Path], object],
+    build: Callable[[Path], None],
+    progress: Progress,
+) -> Done:
     """Builds `folder` through `build(temporary folder)`, unless it is there already.
 
-    `marker` is the file that a finished folder of this kind holds; a folder without it is not ours.
+    `check` opens a finished folder and raises DgpruneError where it is damaged or not ours.
     """
     if folder.exists():
-        if not (folder / marker).is_file():
-            raise DgpruneError(f"{folder} holds something else; remove it or choose another --out")
+        try:
+            check(folder)
+        except DgpruneError as error:
+            raise DgpruneError(f"{error}; remove {folder} to have it made again") from None
         progress.line(f"already done: {folder}")
         return Done(path=folder, fresh=False)
     with new_folder(folder) as temporary:

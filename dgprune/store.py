@@ -12,29 +12,30 @@ from dgprune.errors import DgpruneError
 
 MARKER = "dgprune-store.txt"
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def open_store(folder: Path) -> Path:
     """The folder `--out` names, made and marked as ours.
 
-    Raises DgpruneError where it cannot be written, or holds something that dgprune did not put
-    there.
+    What killed runs left half-written in it is removed. Raises DgpruneError where it cannot be
+    written, or holds something that dgprune did not put there.
     """
-    if folder.exists() and not folder.is_dir():
-        raise DgpruneError(f"--out {folder} is a file; name a folder")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / MARKER).is_file():
-        raise DgpruneError(f"--out {folder} holds something else; name a new or empty folder")
     with explained(folder):
+        if folder.exists() and not folder.is_dir():
+            raise DgpruneError(f"--out {folder} is a file; name a folder")
+        if folder.is_dir() and any(folder.iterdir()) and not (folder / MARKER).is_file():
+            raise DgpruneError(f"--out {folder} holds something else; name a new or empty folder")
         made = [path for path in (folder, *folder.parents) if not path.exists()]
         try:
             folder.mkdir(parents=True, exist_ok=True)
             if not (folder / MARKER).is_file():
-                write_text(
-                    folder / MARKER, "Written by dgprune; each folder is named by its digest.\n"
-                )
-        except OSError:
+                text = "Written by dgprune; each folder is named by its digest.\n"
+                write_text(folder / MARKER, text)
+        except BaseException:
             _remove_empty(made)
             raise
+        _remove_left_by_killed_runs(folder)
     return folder
 
 
@@ -44,26 +45,39 @@ def _remove_empty(folders: Sequence[Path]) -> None:
             folder.rmdir()
 
 
+def _remove_left_by_killed_runs(folder: Path) -> None:
+    """Temporary names end in the id of their process; those of living ones stay."""
+    for path in folder.glob("*.tmp"):
+        process = path.name.split(".")[-2]
+        if not process.isdigit() or not Path(f"/proc/{process}").exists():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _temporary(final: Path) -> Path:
+    return final.with_name(f"{final.name}.{os.getpid()}.tmp")
+
+
 @contextmanager
-def explained(path: Path) -> Iterator[None]:
-    """Turns the operating system's refusals to write into one clear line."""
+def explained(path: Path, option: str = "--out") -> Iterator[None]:
+    """Turns the operating system's refusals to write into one clear line that names `option`."""
     try:
         yield
     except OSError as error:
+        reason = error.strerror or str(error)
         if error.errno in _NO_SPACE:
-            reason = "no space left; free some or choose another --out"
-        elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            reason = "not writable; choose another --out"
-        else:
-            raise
-        raise DgpruneError(f"cannot write {path}: {reason}") from error
+            reason = "no space left; free some"
+        elif error.errno in _DENIED:
+            reason = "not writable; change its permissions"
+        raise DgpruneError(f"cannot write {path}: {reason} or choose another {option}") from error
 
 
 @contextmanager
 def new_folder(final: Path) -> Iterator[Path]:
-    """A temporary folder that becomes `final` when the block ends well, and else vanishes."""
-    temporary = final.with_name(f"{final.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
+    """A temporary folder that becomes `final` when the block ends well, and else vanishes.
+
+    Where another process made `final` meanwhile, its folder stays: equal names hold equal work.
+    """
+    temporary = _temporary(final)
     with explained(final):
         try:
             temporary.mkdir(parents=True)
@@ -71,37 +85,31 @@ def new_folder(final: Path) -> Iterator[Path]:
             for path in temporary.rglob("*"):
                 if path.is_file():
                     _sync(path)
-            temporary.replace(final)
-            _sync(final.parent)
-        except BaseException:
+            if not final.exists():
+                temporary.replace(final)
+                _sync(final.parent)
+        finally:
             shutil.rmtree(temporary, ignore_errors=True)
-            raise
 
 
 def write_text(path: Path, text: str) -> None:
     """Writes a file whole: readers see the old bytes or the new ones, never a part."""
-    write_bytes(path, text.encode("utf-8"))
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Like `write_text`, for bytes."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary = _temporary(path)
     with explained(path):
         try:
-            temporary.write_bytes(data)
+            temporary.write_text(text, encoding="utf-8")
             _sync(temporary)
             temporary.replace(path)
-        except BaseException:
+        finally:
             temporary.unlink(missing_ok=True)
-            raise
 
 
 def append_lines(path: Path, lines: Sequence[str]) -> None:
     """Appends all lines or none; a line torn by an earlier crash is cut off first."""
     data = "".join(f"{line}\n" for line in lines).encode("utf-8")
-    with explained(path), path.open("a+b") as file:
+    with explained(path, "--records"), path.open("a+b") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # two benchmarks may append to one file
-        end = _end_of_whole_lines(path)
+        end = path.read_bytes().rfind(b"\n") + 1
         file.truncate(end)
         try:
             file.write(data)
@@ -110,10 +118,6 @@ def append_lines(path: Path, lines: Sequence[str]) -> None:
         except BaseException:
             os.truncate(path, end)
             raise
-
-
-def _end_of_whole_lines(path: Path) -> int:
-    return path.read_bytes().rfind(b"\n") + 1
 
 
 def _sync(path: Path) -> None:

@@ -65,9 +65,15 @@ def read_weights(path: Path) -> Weights:
     """The tensors of a safetensors file; raises DgpruneError where it is torn or a pickle."""
     _require_safetensors(path)
     try:
-        return load_file(path)
+        state = load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
-        raise DgpruneError(f"{path} is not a whole safetensors file ({error})") from None
+        raise DgpruneError(
+            f"{path} is not a whole safetensors file ({error}); download it again"
+        ) from None
+    for key, value in state.items():
+        if not value.is_floating_point():
+            raise DgpruneError(f"{path} has {value.dtype} in {key}; give floating-point weights")
+    return {key: value.float() for key, value in state.items()}
 
 
 def _require_safetensors(path: Path) -> Path:
@@ -85,7 +91,7 @@ def _require_safetensors(path: Path) -> Path:
             f"--weights {path} is a pickle, which can run code when opened; "
             "convert it to safetensors"
         )
-    raise DgpruneError(f"--weights {path} is not a whole safetensors file")
+    raise DgpruneError(f"--weights {path} is not a whole safetensors file; download it again")
 
 
 def _require_fit(name: str, state: Weights, weights: str) -> None:
@@ -94,7 +100,10 @@ def _require_fit(name: str, state: Weights, weights: str) -> None:
     reference = bare_model(name).state_dict()
     for key, value in reference.items():
         if key not in state:
-            raise DgpruneError(f"--weights {weights} is not a {name}: {key} is missing")
+            raise DgpruneError(
+                f"--weights {weights} is not a {name}: {key} is missing; "
+                "give the weights of that model"
+            )
         if key.split(".")[0] in ("head", "head_dist"):
             continue
         if state[key].shape != value.shape:
@@ -104,7 +113,10 @@ def _require_fit(name: str, state: Weights, weights: str) -> None:
             )
     extra = sorted(state.keys() - reference.keys())
     if extra:
-        raise DgpruneError(f"--weights {weights} is not a {name}: {extra[0]} is not part of it")
+        raise DgpruneError(
+            f"--weights {weights} is not a {name}: {extra[0]} is not part of it; "
+            "give the weights of that model"
+        )
 
 
 def _from_hub(name: str, *, num_classes: int, image_size: int | None) -> VisionTransformer:

@@ -3,18 +3,18 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from dgprune.artefact import SCHEMA, SIDECAR, Artefact, Parity
+from dgprune.artefact import SCHEMA, SIDECAR, Artefact, Parity, open_artefact
 from dgprune.checkpoint import Checkpoint, load_model, open_checkpoint
-from dgprune.data import Purpose, load_images, open_data, to_input
+from dgprune.data import DataSet, Purpose, Split, load_images, open_data, to_input
 from dgprune.data.images import Loading
 from dgprune.data.preprocessing import Floats
 from dgprune.data.split import balanced
 from dgprune.environment import installed_libraries
 from dgprune.errors import DgpruneError
-from dgprune.lineage import next_step
+from dgprune.lineage import Origin, next_step
 from dgprune.models import VisionTransformer
 from dgprune.progress import SILENT, Progress
-from dgprune.schema import canonical_json, encode, file_sha256
+from dgprune.schema import canonical_json, encode, file_sha256, seal
 from dgprune.source import split_for
 from dgprune.stage import Done, run_stage
 from dgprune.store import open_store
@@ -40,6 +40,8 @@ def export_onnx(spec: ExportSpec, out: Path, progress: Progress = SILENT) -> Don
     """An artefact folder under `out`: model.onnx and its sidecar, parity checked."""
     checkpoint = open_checkpoint(Path(spec.checkpoint))
     meta = checkpoint.meta
+    data = open_data(spec.data)
+    split = split_for(data, meta.origin.target, meta.origin)
     asked = {"format": "onnx", "precision": "fp32", **encode(spec.onnx)}
     step = next_step(
         meta.lineage, "export", {**asked, "parity_images": spec.parity_images}, meta.origin
@@ -51,7 +53,7 @@ def export_onnx(spec: ExportSpec, out: Path, progress: Progress = SILENT) -> Don
         )
         model = load_model(checkpoint)
         _write_graph(folder / FILE, model, checkpoint, spec.onnx)
-        inputs = _parity_inputs(checkpoint, spec, progress)
+        inputs = _parity_inputs(data, split, spec, meta.origin, progress)
         parity = check_parity(model, folder / FILE, inputs, spec.onnx.batch)
         sidecar = Artefact(
             schema=SCHEMA,
@@ -72,11 +74,11 @@ def export_onnx(spec: ExportSpec, out: Path, progress: Progress = SILENT) -> Don
             parity=parity,
             tools=installed_libraries(),
         )
-        (folder / SIDECAR).write_text(canonical_json(sidecar) + "\n")
+        (folder / SIDECAR).write_text(canonical_json(seal(encode(sidecar))) + "\n")
         progress.line(_parity_line(parity))
 
     folder = open_store(out) / f"artefact-{meta.label}-{step.digest[:12]}"
-    return run_stage(folder, SIDECAR, build, progress)
+    return run_stage(folder, open_artefact, build, progress)
 
 
 def _write_graph(
@@ -98,10 +100,9 @@ def _write_graph(
     file.write_bytes(graph.SerializeToString(deterministic=True))
 
 
-def _parity_inputs(checkpoint: Checkpoint, spec: ExportSpec, progress: Progress) -> Floats:
-    origin = checkpoint.meta.origin
-    data = open_data(spec.data)
-    split = split_for(data, origin.target, origin)
+def _parity_inputs(
+    data: DataSet, split: Split, spec: ExportSpec, origin: Origin, progress: Progress
+) -> Floats:
     count = spec.parity_images * (len(data.domains) - 1)
     loading = Loading(target=origin.target, skip_bad_images=spec.skip_bad_images, progress=progress)
     chosen = balanced(split.validation, count, seed=0)

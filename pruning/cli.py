@@ -18,6 +18,7 @@ from dgprune.options import (
 )
 from dgprune.output import finish
 from dgprune.progress import progress_for
+from dgprune.recipe import Recipe
 from dgprune.stage import Done
 
 Model = Annotated[
@@ -30,7 +31,7 @@ def finetune(
     data: Data,
     target: Target,
     out: Out = Path("runs"),
-    weights: Weights = "pretrained",
+    weights: Weights = None,
     image_size: ImageSize = None,
     teacher: Annotated[
         str | None,
@@ -92,7 +93,7 @@ def prune(
     score_images: Annotated[
         int, typer.Option(help="Source images the gradients are taken on.")
     ] = 256,
-    weights: Weights = "pretrained",
+    weights: Weights = None,
     image_size: ImageSize = None,
     seed: Seed = 0,
     skip_bad_images: SkipBadImages = False,
@@ -121,3 +122,30 @@ def prune(
         skip_bad_images=skip_bad_images,
     )
     return finish(run(source, spec, out, progress_for(quiet=quiet)), as_json=as_json)
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """Raises DgpruneError for a value that a later step would refuse, before the first one runs."""
+    from pruning.prune import PruneSpec
+    from pruning.training import TrainSpec
+
+    for part in (recipe.dense, recipe.recover):
+        TrainSpec(
+            epochs=part.epochs,
+            learning_rate=part.lr,
+            batch_size=part.batch_size,
+            weight_decay=part.weight_decay,
+            warmup_epochs=part.warmup_epochs,
+            label_smoothing=part.label_smoothing,
+            distill_weight=recipe.distill.weight,
+            temperature=recipe.distill.temperature,
+            augmentation=part.augmentation,
+            seed=recipe.seed,
+        )
+    for entry, criterion, ratio in recipe.cells():
+        PruneSpec(
+            criterion=criterion,  # type: ignore[arg-type]  # checked by the spec itself
+            ranking=entry.ranking,
+            ratio=ratio,
+            score_images=entry.score_images,
+        )

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from dgprune.checkpoint import META, load_model, open_checkpoint, save_checkpoint
+from dgprune.checkpoint import load_model, open_checkpoint, save_checkpoint
 from dgprune.data import Purpose, load_images
 from dgprune.data.images import Loading
 from dgprune.errors import DgpruneError
@@ -62,8 +62,10 @@ def finetune(spec: FinetuneSpec, out: Path, progress: Progress = SILENT) -> Done
         )
 
     store = open_store(out)
+    done = run_stage(
+        store / f"finetuned-{source.label}-{step.digest[:12]}", open_checkpoint, build, progress
+    )
     source.split.save(store)
-    done = run_stage(store / f"finetuned-{source.label}-{step.digest[:12]}", META, build, progress)
     return Done(path=done.path, fresh=done.fresh, summary=_summary(done.path))
 
 
@@ -81,10 +83,15 @@ def _task(source: Source, skip_bad_images: bool, progress: Progress) -> Task:
         target=source.origin.target, skip_bad_images=skip_bad_images, progress=progress
     )
     preprocessing = source.origin.preprocessing
+    train_images = load_images(
+        source.data, source.split.train, preprocessing, purpose=Purpose.TRAIN, loading=loading
+    )
+    seen = set(train_images.labels.tolist())
+    unseen = [name for label, name in enumerate(source.origin.classes) if label not in seen]
+    if unseen:
+        raise DgpruneError(f"class {unseen[0]!r} has no image in any source domain; add some")
     return Task(
-        train=load_images(
-            source.data, source.split.train, preprocessing, purpose=Purpose.TRAIN, loading=loading
-        ),
+        train=train_images,
         validation=load_images(
             source.data,
             source.split.validation,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from dgprune.checkpoint import META, open_checkpoint, save_checkpoint
+from dgprune.checkpoint import open_checkpoint, save_checkpoint
 from dgprune.data import Purpose, load_images, to_input
 from dgprune.data.images import Loading
 from dgprune.data.split import balanced
@@ -77,8 +77,8 @@ def prune(source_spec: SourceSpec, spec: PruneSpec, out: Path, progress: Progres
         )
 
     store = open_store(out)
+    done = run_stage(store / f"pruned-{label}-{step.digest[:12]}", open_checkpoint, build, progress)
     source.split.save(store)
-    done = run_stage(store / f"pruned-{label}-{step.digest[:12]}", META, build, progress)
     return Done(path=done.path, fresh=done.fresh, summary=_summary(done.path))
 
 

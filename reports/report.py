@@ -1,6 +1,5 @@
 """The stage `report`: records in, pages out."""
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -9,9 +8,9 @@ from dgprune import __version__
 from dgprune.errors import DgpruneError
 from dgprune.progress import SILENT, Progress
 from dgprune.records import Entry, read_records
-from dgprune.schema import Json, canonical_json, digest, read_json
+from dgprune.schema import Json, canonical_json, digest, file_sha256, read_json
 from dgprune.stage import Done
-from dgprune.store import new_folder
+from dgprune.store import explained, new_folder
 from reports.figure import draw
 from reports.render import html, markdown, pages
 from reports.rows import Table, tables
@@ -31,16 +30,16 @@ def report(files: Sequence[Path], out: Path, progress: Progress = SILENT) -> Don
             f"{', '.join(map(str, files))}: no record in it; run evaluate and bench first"
         )
     _require_ours(out)
-    identity = {"version": __version__, "records": digest([entry.id for entry in entries])}
+    identity = digest({"version": __version__, "records": [entry.id for entry in entries]})
     found = tables(entries)
-    if (out / MARKER).is_file() and read_json(out / MARKER) == identity:
+    old = _manifest(out)
+    if old["identity"] == identity and _intact(out, old["files"]):
         progress.line(f"already done: {out / 'report.html'}")
         return Done(path=out / "report.html", fresh=False, summary=summary(found))
-    if out.exists():
-        _write_over(out, files, entries, found, identity)
-    else:
-        with new_folder(out) as folder:
-            _write(folder, files, entries, found, identity)
+    with new_folder(out if not out.exists() else out / ".new") as folder:
+        _write(folder, files, entries, found, identity)
+    if (out / ".new").is_dir():
+        _replace(out, old["files"])
     return Done(path=out / "report.html", fresh=True, summary=summary(found))
 
 
@@ -49,22 +48,40 @@ def _unique(entries: Sequence[Entry]) -> list[Entry]:
 
 
 def _require_ours(out: Path) -> None:
-    if out.exists() and not out.is_dir():
-        raise DgpruneError(f"--out {out} is a file; name a folder")
-    if out.is_dir() and any(out.iterdir()) and not (out / MARKER).is_file():
-        raise DgpruneError(f"--out {out} holds something else; name a new or empty folder")
+    with explained(out):
+        if out.exists() and not out.is_dir():
+            raise DgpruneError(f"--out {out} is a file; name a folder")
+        if out.is_dir() and any(out.iterdir()) and not (out / MARKER).is_file():
+            raise DgpruneError(f"--out {out} holds something else; name a new or empty folder")
 
 
-def _write_over(
-    out: Path, files: Sequence[Path], entries: list[Entry], found: tuple[Table, ...], identity: Json
-) -> None:
-    """Replaces a report by a newer one, which is whole before the old one goes."""
-    fresh = out.with_name(f"{out.name}.new")
-    shutil.rmtree(fresh, ignore_errors=True)
-    with new_folder(fresh) as folder:
-        _write(folder, files, entries, found, identity)
-    shutil.rmtree(out)
-    fresh.replace(out)
+def _manifest(out: Path) -> Json:
+    """Identity and file digests of the report in `out`; of none where there is no report."""
+    if not (out / MARKER).is_file():
+        return {"identity": None, "files": {}}
+    value = read_json(out / MARKER)
+    if not isinstance(value, dict) or not isinstance(value.get("files"), dict):
+        raise DgpruneError(f"{out / MARKER} is not what dgprune wrote; name another --out")
+    return {"identity": value.get("identity"), "files": value["files"]}
+
+
+def _intact(out: Path, files: Json) -> bool:
+    return all(
+        (out / name).is_file() and file_sha256(out / name) == sha256
+        for name, sha256 in files.items()
+    )
+
+
+def _replace(out: Path, old_files: Json) -> None:
+    """Puts the new report in the place of the old one; files that are not of a report stay."""
+    fresh = out / ".new"
+    with explained(out):
+        for name in old_files:
+            if Path(name).name == name and not (fresh / name).exists():
+                (out / name).unlink(missing_ok=True)
+        for path in sorted(fresh.iterdir(), key=lambda path: path.name == MARKER):
+            path.replace(out / path.name)  # the marker last: until then the old one does not fit
+        fresh.rmdir()
 
 
 def _write(
@@ -72,7 +89,7 @@ def _write(
     files: Sequence[Path],
     entries: list[Entry],
     found: tuple[Table, ...],
-    identity: Json,
+    identity: str,
 ) -> None:
     made = pages(found)
     for page in made:
@@ -81,7 +98,9 @@ def _write(
     (folder / "report.md").write_text(markdown(made, entries), encoding="utf-8")
     lines = dict.fromkeys(line for file in files for line in file.read_text("utf-8").splitlines())
     (folder / "records.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    (folder / MARKER).write_text(canonical_json(identity) + "\n")
+    written = {path.name: file_sha256(path) for path in sorted(folder.iterdir())}
+    manifest = {"identity": identity, "files": written}
+    (folder / MARKER).write_text(canonical_json(manifest) + "\n")
 
 
 def summary(found: Sequence[Table]) -> Json:

@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from dgprune.cli import _exit_code
 from dgprune.models import create
 from dgprune.recipe import recipe_text
+from dgprune.schema import seal
 from tests.conftest import MICRO, TinyChain
 
 End = tuple[Path, int, str]  # --out or --records, exit code, stderr
@@ -97,7 +98,8 @@ class Cli:
         self.refuses(*shrink(folder, self.data), says=(says,), begun=begun)
         self.refuses(*export(folder, self.chain), says=(says,), begun=begun)
         self.refuses(*train(self.data, "--teacher", folder), says=(says,), begun=begun)
-        self.fails(*evaluate(folder, self.chain, self.out), says=(says,), begun=begun)
+        records = self.folder / "records.jsonl"
+        self.fails(*evaluate(folder, self.chain, records), says=(says,), begun=begun)
 
     def _run(self, arguments: tuple[object, ...]) -> tuple[int, str, str]:
         self.capsys.readouterr()
@@ -201,8 +203,10 @@ def forge_weights(checkpoint: Path, harm: Path) -> Path:
     old = hashlib.sha256(weights.read_bytes()).hexdigest()
     torch.save({"w": Bomb(harm)}, weights)
     new = hashlib.sha256(weights.read_bytes()).hexdigest()
-    assert old in meta.read_text()
-    meta.write_text(meta.read_text().replace(old, new))
+    body = json.loads(meta.read_text().replace(old, new))
+    assert body["weights_sha256"] == new
+    del body["id"]
+    meta.write_text(json.dumps(seal(body)))
     return weights
 
 

@@ -63,7 +63,7 @@ class TinyChain:
 def chain(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> TinyChain:
     store = tmp_path_factory.mktemp("chain") / "store"
     data, target, records = str(data_folder), "domain2", store / "records.jsonl"
-    source = SourceSpec(model=MICRO, data=data, target=target)
+    source = SourceSpec(model=MICRO, weights="random", data=data, target=target)
     train = TrainSpec(epochs=1, batch_size=8, augmentation="glyph")
     dense = finetune(FinetuneSpec(source=source, train=train), store).path
     source = SourceSpec(model=str(dense), data=data, target=target)

@@ -1,12 +1,16 @@
 """A folder of the shape `domain/class/image`: PACS, Office-Home and DomainBed's others."""
 
+import warnings
 from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
 from dgprune.data.dataset import DataSet, Sample, digest_of_samples
 from dgprune.errors import DgpruneError
+from dgprune.store import MARKER
 
+# Above 90 megapixels Pillow warns in two lines; above 179 it refuses, which is a bad image here.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 
 
@@ -30,6 +34,7 @@ def image_folder(root: Path) -> DataSet:
         for path in _images(root / domain / name)
     ]
     _require_every_domain(root, domains, found)
+    _require_portable_names(found)
     samples = tuple(sample for sample, _ in found)
     sizes = [path.stat().st_size for _, path in found]
 
@@ -56,13 +61,24 @@ def image_folder(root: Path) -> DataSet:
 
 
 def _folders(folder: Path) -> tuple[str, ...]:
+    """Folders in `folder` that can hold images: not hidden, not an archiver's, not a store."""
     return tuple(
-        sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+        sorted(
+            path.name
+            for path in folder.iterdir()
+            if path.is_dir()
+            and not path.name.startswith((".", "__"))
+            and not (path / MARKER).is_file()
+        )
     )
 
 
 def _images(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith(".")
+    )
 
 
 def _common_classes(root: Path, domains: tuple[str, ...]) -> tuple[str, ...]:
@@ -86,4 +102,15 @@ def _require_every_domain(
     filled = {sample.domain for sample, _ in found}
     for domain in domains:
         if domain not in filled:
-            raise DgpruneError(f"--data {root}: domain {domain!r} has no image")
+            raise DgpruneError(f"--data {root}: domain {domain!r} has no image; add some")
+    labels = {sample.label for sample, _ in found}
+    if len(labels) < 2:
+        raise DgpruneError(f"--data {root} has images of one class only; it needs two or more")
+
+
+def _require_portable_names(found: list[tuple[Sample, Path]]) -> None:
+    for sample, path in found:
+        try:
+            sample.key.encode("utf-8")
+        except UnicodeEncodeError:
+            raise DgpruneError(f"the file name {path!a} is not UTF-8; rename it") from None

@@ -69,12 +69,17 @@ def load_images(
                     f"{sample.key} is of the held-out domain {sample.domain!r}; "
                     f"{purpose.value} may use source domains only"
                 )
+    if not samples:
+        raise DgpruneError(
+            f"{data.name} has no image for {purpose.value}; give each class three or more images "
+            "in every source domain"
+        )
     decoded, bad = _decode(data, samples, preprocessing, loading.progress)
     if bad:
         _report_bad(bad, loading)
     kept = [i for i, pixels in enumerate(decoded) if pixels is not None]
     if not kept:
-        raise DgpruneError(f"{data.name}: none of {len(samples)} images could be read")
+        raise DgpruneError(f"{data.name}: none of {len(samples)} images could be read; repair them")
     return Images(
         pixels=np.stack([pixels for pixels in decoded if pixels is not None]),
         labels=np.asarray([samples[i].label for i in kept], dtype=np.int64),

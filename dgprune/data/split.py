@@ -47,7 +47,7 @@ class Split:
 
     def save(self, folder: Path) -> None:
         """Writes the manifest into `folder` under the name of its digest."""
-        path = folder / f"split-{self.data_name}-{self.target}-{self.digest()[:12]}.json"
+        path = folder / f"split-{self.data_name[:40]}-{self.target[:40]}-{self.digest()[:12]}.json"
         if not path.is_file():
             write_text(path, canonical_json(self.manifest()) + "\n")
 

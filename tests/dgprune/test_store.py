@@ -1,10 +1,12 @@
 """Folders and files are whole or absent."""
 
 import errno
+import os
 from pathlib import Path
 
 import pytest
 
+from dgprune.checkpoint import open_checkpoint
 from dgprune.errors import DgpruneError
 from dgprune.progress import SILENT
 from dgprune.stage import run_stage
@@ -19,12 +21,22 @@ def test_a_folder_that_fails_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_a_stale_temporary_folder_of_a_killed_run_is_removed(tmp_path: Path) -> None:
-    (tmp_path / "made.tmp").mkdir()
-    (tmp_path / "made.tmp" / "stale").write_text("x")
+    store = open_store(tmp_path / "store")
+    (store / "made.999999999.tmp").mkdir()
+    (store / "made.999999999.tmp" / "stale").write_text("x")
+    living = store / f"made.{os.getpid()}.tmp"
+    living.mkdir()
+    open_store(store)
+    assert {path.name for path in store.iterdir()} == {"dgprune-store.txt", living.name}
+
+
+def test_two_processes_may_make_the_same_folder(tmp_path: Path) -> None:
     with new_folder(tmp_path / "made") as folder:
-        (folder / "fresh").write_text("y")
-    assert [p.name for p in (tmp_path / "made").iterdir()] == ["fresh"]
-    assert [p.name for p in tmp_path.iterdir()] == ["made"]
+        (folder / "mine").write_text("x")
+        (tmp_path / "made").mkdir()
+        (tmp_path / "made" / "theirs").write_text("y")
+    assert [path.name for path in (tmp_path / "made").iterdir()] == ["theirs"]
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
 
 
 def test_a_full_disk_is_one_clear_line(tmp_path: Path) -> None:
@@ -40,15 +52,20 @@ def test_a_stage_runs_once(tmp_path: Path) -> None:
         calls.append(folder)
         (folder / "marker").write_text("done")
 
-    first = run_stage(tmp_path / "stage", "marker", build, SILENT)
-    second = run_stage(tmp_path / "stage", "marker", build, SILENT)
+    def check(folder: Path) -> str:
+        if not (folder / "marker").is_file():
+            raise DgpruneError(f"{folder} holds something else")
+        return "whole"
+
+    first = run_stage(tmp_path / "stage", check, build, SILENT)
+    second = run_stage(tmp_path / "stage", check, build, SILENT)
     assert (first.fresh, second.fresh, len(calls)) == (True, False, 1)
 
 
 def test_a_strangers_folder_is_not_taken_for_a_stage(tmp_path: Path) -> None:
     (tmp_path / "stage").mkdir()
-    with pytest.raises(DgpruneError, match="holds something else"):
-        run_stage(tmp_path / "stage", "marker", lambda folder: None, SILENT)
+    with pytest.raises(DgpruneError, match="not a checkpoint.*remove .*stage to have it made"):
+        run_stage(tmp_path / "stage", open_checkpoint, lambda folder: None, SILENT)
 
 
 def test_lines_are_appended_whole_and_a_torn_one_is_cut(tmp_path: Path) -> None:

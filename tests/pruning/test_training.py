@@ -92,7 +92,7 @@ def test_schedule_warms_up_then_falls_to_zero() -> None:
 
 
 def test_a_teacher_of_another_split_is_refused(chain: TinyChain, tmp_path: Path) -> None:
-    source = SourceSpec(model=MICRO, data=chain.data, target="domain0")
+    source = SourceSpec(model=MICRO, weights="random", data=chain.data, target="domain0")
     spec = FinetuneSpec(source=source, train=SPEC, teacher=str(chain.dense))
     with pytest.raises(DgpruneError, match="--teacher has another split_digest"):
         finetune(spec, tmp_path / "out")
