@@ -101,7 +101,7 @@ def test_unreadable_image(cli: Cli, photos: Path, how: str) -> None:
     given.damage(photos / "domain0" / "class0" / "1.png", how)
     says = ("1 unreadable", "domain0/class0/1.png", "--skip-bad-images")
     cli.refuses(*train(photos), says=says, begun=True)
-    for number in range(4):  # prune scores training images only, and which those are is drawn
+    for number in (0, 2, 3):  # prune scores training images only, and which those are is drawn
         given.damage(photos / "domain0" / "class0" / f"{number}.png", how)
     every = ("unreadable", "domain0/class0", "--skip-bad-images")
     cli.refuses(*shrink(MICRO, photos), "--score-images", "9", says=every, begun=True)
