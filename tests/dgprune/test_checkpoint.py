@@ -8,10 +8,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from dgprune.checkpoint import load_model, open_checkpoint
 from dgprune.errors import DgpruneError
-from tests.conftest import TinyChain
+from dgprune.models import VisionTransformer
+from dgprune.source import SourceSpec, open_source
+from dgprune.weights import load_timm
+from pruning.prune import PruneSpec, prune
+from tests.conftest import MICRO, TinyChain
 
 FRESH = """
 import sys
@@ -85,3 +90,53 @@ def test_a_missing_part_is_named(chain: TinyChain, tmp_path: Path) -> None:
         open_checkpoint(copy)
     with pytest.raises(DgpruneError, match="not a checkpoint folder"):
         open_checkpoint(tmp_path / "nowhere")
+
+
+def test_an_edited_held_out_domain_is_found(chain: TinyChain, tmp_path: Path) -> None:
+    copy = damaged(chain, tmp_path)
+    text = (copy / "meta.json").read_text()
+    (copy / "meta.json").write_text(text.replace('"target":"domain2"', '"target":"domain1"'))
+    with pytest.raises(DgpruneError, match=r"meta\.json was edited"):
+        open_checkpoint(copy)
+
+
+def test_a_damaged_checkpoint_is_not_taken_for_done(chain: TinyChain, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    source = SourceSpec(model=str(chain.dense), data=chain.data, target=chain.target)
+    made = prune(source, PruneSpec(criterion="l2"), store).path
+    assert not prune(source, PruneSpec(criterion="l2"), store).fresh
+    (made / "weights.safetensors").write_bytes(b"cut")
+    with pytest.raises(DgpruneError, match=f"remove {made} to have it made again"):
+        prune(source, PruneSpec(criterion="l2"), store)
+
+
+@pytest.mark.parametrize("change", [{"weights": "random"}, {"image_size": 32}])
+def test_a_checkpoint_has_its_own_weights_and_size(
+    chain: TinyChain, change: dict[str, str]
+) -> None:
+    spec = SourceSpec(model=str(chain.dense), data=chain.data, target=chain.target, **change)  # type: ignore[arg-type]
+    with pytest.raises(DgpruneError, match="remove --weights and --image-size"):
+        open_source(spec)
+
+
+def test_weights_of_half_precision_are_loaded_in_single(
+    micro: VisionTransformer, tmp_path: Path
+) -> None:
+    halves = {key: value.half() for key, value in micro.state_dict().items()}
+    save_file(halves, tmp_path / "half.safetensors")
+    file = str(tmp_path / "half.safetensors")
+    model = load_timm(MICRO, file, num_classes=10, image_size=None, seed=0)
+    assert {value.dtype for value in model.state_dict().values()} == {torch.float32}
+    torch.testing.assert_close(model.head.weight, micro.head.weight, atol=1e-3, rtol=1e-2)
+
+
+def test_position_embeddings_follow_the_image_size(
+    micro: VisionTransformer, tmp_path: Path
+) -> None:
+    save_file(micro.state_dict(), tmp_path / "w.safetensors")
+    file = str(tmp_path / "w.safetensors")
+    model = load_timm(MICRO, file, num_classes=3, image_size=16, seed=0)
+    assert model.pos_embed.shape == (1, 17, 96)
+    assert model.head.weight.shape == (3, 96)
+    assert torch.equal(model.pos_embed[:, :1], micro.pos_embed[:, :1])
+    assert torch.equal(model.blocks[0].attn.qkv.weight, micro.blocks[0].attn.qkv.weight)  # type: ignore[union-attr]

@@ -98,11 +98,13 @@ def test_a_report_is_made_once_and_renewed_with_new_records(
     shutil.copy(chain.records, records)
     assert report([records], out).fresh
     assert not report([records], out).fresh
+    (out / "mine.txt").write_text("a note")
     entry = read_records(records)[0]
     assert isinstance(entry.record, AccuracyRecord)
     append_records(records, "another", [replace(entry.record, domain="domain9")])
     assert report([records], out).fresh
     assert "domain9" in (out / "report.md").read_text()
+    assert (out / "mine.txt").read_text() == "a note"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "r.jsonl"]
 
 
@@ -199,3 +201,11 @@ def test_a_folder_of_something_else_and_an_empty_file_are_refused(
 def test_the_summary_is_json(chain: TinyChain, tmp_path: Path) -> None:
     done = report([chain.records], tmp_path / "out")
     assert json.loads(json.dumps(done.summary)) == done.summary
+
+
+def test_an_edited_page_is_made_again(chain: TinyChain, tmp_path: Path) -> None:
+    page = report([chain.records], tmp_path / "out").path
+    text = page.read_text()
+    page.write_text(text.replace("%", "percent"))
+    assert report([chain.records], tmp_path / "out").fresh
+    assert page.read_text() == text
