@@ -54,7 +54,8 @@ def run_chain(recipe: Recipe, out: Path, invoke: Invoke, progress: Progress) -> 
     shipped = []
     for entry, criterion, ratio in cells:
         wanted = ("--criterion", criterion, "--ratio", str(ratio), "--ranking", entry.ranking)
-        scored = ("--score-images", str(entry.score_images))
+        fit = "--refit" if entry.refit else "--no-refit"
+        scored = ("--score-images", str(entry.score_images), fit)
         pruned = runner.run("prune", str(dense), *domains, *into, *wanted, *scored).path
         taught = ("--teacher", str(dense), *_distillation(recipe))
         recovered = runner.run(

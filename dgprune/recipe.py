@@ -33,6 +33,7 @@ class PruneRecipe:
     ratios: tuple[float, ...]
     ranking: str
     score_images: int
+    refit: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

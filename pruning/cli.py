@@ -87,12 +87,29 @@ def prune(
     data: Data,
     target: Target,
     out: Out = Path("runs"),
-    criterion: Annotated[str, typer.Option(help="hessian, taylor, l1, l2 or random.")] = "hessian",
-    ranking: Annotated[str, typer.Option(help="global: one ranking over all units.")] = "global",
-    ratio: Annotated[float, typer.Option(help="Share of all units to remove, 0 up to 1.")] = 0.5,
+    criterion: Annotated[
+        str, typer.Option(help="fisher, hessian, taylor, l1, l2 or random.")
+    ] = "fisher",
+    ranking: Annotated[str, typer.Option(help="global, local or isomorphic.")] = "isomorphic",
+    ratio: Annotated[
+        float | None, typer.Option(help="Share of all units to remove [default: 0.5].")
+    ] = None,
+    macs: Annotated[float | None, typer.Option(help="Or: share of the MACs to keep.")] = None,
+    params: Annotated[float | None, typer.Option(help="Or: share of the weights to keep.")] = None,
+    plan: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Or: a saved plan.json, applied as it is.")
+    ] = None,
+    align: Annotated[
+        str | None, typer.Option(help="Multiples, such as width=32,head_dim=8,mlp=32.")
+    ] = None,
+    floor: Annotated[
+        str | None, typer.Option(help="Least sizes, such as width=64,heads=2,head_dim=16,mlp=64.")
+    ] = None,
     score_images: Annotated[
         int, typer.Option(help="Source images the gradients are taken on.")
     ] = 256,
+    refit: Annotated[bool, typer.Option(help="Fit what is left to the dense layers.")] = True,
+    refit_images: Annotated[int, typer.Option(help="Source images the refit sees.")] = 512,
     weights: Weights = None,
     image_size: ImageSize = None,
     seed: Seed = 0,
@@ -102,15 +119,20 @@ def prune(
 ) -> Done:
     """Prune heads, head dimensions, MLP units and width; prints the checkpoint's folder."""
     from dgprune.source import SourceSpec
-    from pruning.prune import PruneSpec
+    from pruning.budgets import budget_from, limits_from
+    from pruning.prune import PruneSpec, read_plan
     from pruning.prune import prune as run
 
+    budget = budget_from({"ratio": ratio, "macs": macs, "params": params, "plan": plan})
     spec = PruneSpec(
         criterion=criterion,  # type: ignore[arg-type]  # checked by the spec itself
-        ranking=ranking,
-        ratio=ratio,
+        ranking=ranking,  # type: ignore[arg-type]
+        budget=budget,
         score_images=score_images,
         seed=seed,
+        limits=limits_from(budget, align, floor),
+        refit=refit,
+        refit_images=refit_images,
     )
     source = SourceSpec(
         model=model,
@@ -121,11 +143,14 @@ def prune(
         seed=seed,
         skip_bad_images=skip_bad_images,
     )
-    return finish(run(source, spec, out, progress_for(quiet=quiet)), as_json=as_json)
+    chosen = read_plan(plan) if plan else None
+    done = run(source, spec, out, progress_for(quiet=quiet), plan=chosen)
+    return finish(done, as_json=as_json)
 
 
 def check_recipe(recipe: Recipe) -> None:
     """Raises DgpruneError for a value that a later step would refuse, before the first one runs."""
+    from pruning.planning import Budget
     from pruning.prune import PruneSpec
     from pruning.training import TrainSpec
 
@@ -145,7 +170,7 @@ def check_recipe(recipe: Recipe) -> None:
     for entry, criterion, ratio in recipe.cells():
         PruneSpec(
             criterion=criterion,  # type: ignore[arg-type]  # checked by the spec itself
-            ranking=entry.ranking,
-            ratio=ratio,
+            ranking=entry.ranking,  # type: ignore[arg-type]
+            budget=Budget(kind="ratio", value=ratio),
             score_images=entry.score_images,
         )

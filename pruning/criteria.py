@@ -6,9 +6,11 @@ With w a weight and g_i the gradient of sample i's cross-entropy:
 * l2: square root of the sum of w^2 (He et al. 2018)
 * taylor: sum of mean_i |w g_i|, first order and per sample (Molchanov et al. 2019)
 * hessian: sum of w^2 mean_i g_i^2, the diagonal by the empirical Fisher (LeCun et al. 1990)
+* fisher: sum of the squared derivative by a gate on the unit (`pruning.gates`)
 * random: uniform on 0 to 1, one draw a unit, the control
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -21,12 +23,14 @@ from torch.nn import functional
 from dgprune.errors import DgpruneError
 from dgprune.models import VisionTransformer
 from dgprune.progress import SILENT, Progress
+from pruning.gates import gate_fisher
 from pruning.groups import Groups, Sensitivity, score_groups
 from pruning.planning import UnitScores
+from pruning.ranking import Scores
 
-Criterion = Literal["hessian", "taylor", "l1", "l2", "random"]
+Criterion = Literal["fisher", "hessian", "taylor", "l1", "l2", "random"]
 CRITERIA: tuple[Criterion, ...] = get_args(Criterion)
-NEEDS_IMAGES = frozenset({"hessian", "taylor"})
+NEEDS_IMAGES = frozenset({"fisher", "hessian", "taylor"})
 _CHUNK_BYTES = 1 << 28
 
 
@@ -51,27 +55,28 @@ def score(
     Raises DgpruneError where the criterion needs images and there are none.
     """
     if criterion == "random":
-        return _random(score_groups(groups, torch.abs), seed)
+        rng = np.random.default_rng(seed)
+        return _each(score_groups(groups, torch.abs), lambda part: rng.random(part.shape))
     if criterion in NEEDS_IMAGES:
         if calibration is None:
             raise DgpruneError(f"criterion {criterion} needs images to take gradients on")
+        if criterion == "fisher":
+            return gate_fisher(groups.model, calibration.inputs, calibration.labels, progress)
         return score_groups(groups, _gradient_sensitivity(groups, criterion, calibration, progress))
     if criterion == "l1":
         return score_groups(groups, lambda p: p.detach().abs())
     squares = score_groups(groups, lambda p: p.detach().square())
-    return UnitScores(
-        width=np.sqrt(squares.width),
-        attention=tuple(np.sqrt(s) for s in squares.attention),
-        mlp=tuple(np.sqrt(s) for s in squares.mlp),
-    )
+    return _each(squares, np.sqrt)
 
 
-def _random(shapes: UnitScores, seed: int) -> UnitScores:
-    rng = np.random.default_rng(seed)
+def _each(scores: UnitScores, change: Callable[[Scores], Scores]) -> UnitScores:
+    """`change` applied to the score of every group, half of it for q and k, half for v."""
+    attention = tuple(change(2 * part) / 2 for part in scores.qk)
     return UnitScores(
-        width=rng.random(shapes.width.shape),
-        attention=tuple(rng.random(s.shape) for s in shapes.attention),
-        mlp=tuple(rng.random(s.shape) for s in shapes.mlp),
+        width=change(scores.width),
+        qk=attention,
+        value=attention,
+        mlp=tuple(change(part) for part in scores.mlp),
     )
 
 

@@ -15,7 +15,8 @@ import torch_pruning as tp
 from torch import Tensor, nn
 
 from dgprune.models import VisionTransformer, blocks_of, set_fused_attention
-from pruning.planning import Scores, UnitScores
+from pruning.planning import UnitScores
+from pruning.ranking import Scores
 
 Sensitivity = Callable[[Tensor], Tensor]
 
@@ -85,11 +86,12 @@ def score_groups(groups: Groups, sensitivity: Sensitivity) -> UnitScores:
         heads = block.attn.num_heads
         channels = qkv.out_features // 3
         scores = _unit_sums(groups.graph, qkv, channels, sensitivity)
-        attention.append(scores.reshape(heads, channels // heads))
+        attention.append(scores.reshape(heads, channels // heads) / 2)
         mlp.append(_unit_sums(groups.graph, fc1, fc1.out_features, sensitivity))
     return UnitScores(
         width=_unit_sums(groups.graph, width, width.out_channels, sensitivity),
-        attention=tuple(attention),
+        qk=tuple(attention),  # the group ties q, k and v, so each is half of its score
+        value=tuple(attention),
         mlp=tuple(mlp),
     )
 

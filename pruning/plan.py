@@ -11,11 +11,31 @@ from dgprune.structure import Block, Structure
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockPlan:
-    """Kept heads, the kept dimensions of each kept head (as many in each), and kept MLP units."""
+    """Kept heads, the kept dimensions of each kept head, and kept MLP units.
+
+    `qk_dims` are dimensions of q and k, `value_dims` of v; both are as many in each kept head.
+    """
 
     heads: tuple[int, ...]
-    head_dims: tuple[tuple[int, ...], ...]
+    qk_dims: tuple[tuple[int, ...], ...]
+    value_dims: tuple[tuple[int, ...], ...]
     mlp: tuple[int, ...]
+
+    def qk_channels(self, head_dim: int) -> tuple[int, ...]:
+        """Kept channels of q and k, in a model whose heads have `head_dim` dimensions."""
+        return _channels(self.heads, self.qk_dims, head_dim)
+
+    def value_channels(self, head_dim: int) -> tuple[int, ...]:
+        """Kept channels of v, in a model whose heads have `head_dim` dimensions."""
+        return _channels(self.heads, self.value_dims, head_dim)
+
+
+def _channels(
+    heads: tuple[int, ...], dims: tuple[tuple[int, ...], ...], head_dim: int
+) -> tuple[int, ...]:
+    return tuple(
+        head * head_dim + dim for head, part in zip(heads, dims, strict=True) for dim in part
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +53,8 @@ def everything(structure: Structure) -> Plan:
         blocks=tuple(
             BlockPlan(
                 heads=tuple(range(block.num_heads)),
-                head_dims=(tuple(range(block.head_dim)),) * block.num_heads,
+                qk_dims=(tuple(range(block.head_dim)),) * block.num_heads,
+                value_dims=(tuple(range(block.head_dim)),) * block.num_heads,
                 mlp=tuple(range(block.mlp_hidden)),
             )
             for block in structure.blocks
@@ -51,13 +72,15 @@ def check(plan: Plan, structure: Structure) -> None:
     for index, (kept, block) in enumerate(zip(plan.blocks, structure.blocks, strict=True)):
         _check_axis(f"heads of block {index}", kept.heads, block.num_heads)
         _check_axis(f"MLP of block {index}", kept.mlp, block.mlp_hidden)
-        if (
-            len(kept.head_dims) != len(kept.heads)
-            or len({len(dims) for dims in kept.head_dims}) != 1
-        ):
-            raise DgpruneError(f"block {index}: every kept head must keep equally many dimensions")
-        for dims in kept.head_dims:
-            _check_axis(f"head dimensions of block {index}", dims, block.head_dim)
+        dims = [*kept.qk_dims, *kept.value_dims]
+        equal = len({len(part) for part in dims}) == 1
+        if not len(kept.qk_dims) == len(kept.value_dims) == len(kept.heads) or not equal:
+            raise DgpruneError(
+                f"block {index}: every kept head must keep equally many dimensions; "
+                "correct the plan"
+            )
+        for part in dims:
+            _check_axis(f"head dimensions of block {index}", part, block.head_dim)
 
 
 def _check_axis(axis: str, kept: tuple[int, ...], size: int) -> None:
@@ -71,7 +94,7 @@ def planned(plan: Plan, structure: Structure) -> tuple[int, tuple[Block, ...]]:
     """Width and blocks that `plan` leaves of `structure`."""
     check(plan, structure)
     blocks = tuple(
-        Block(num_heads=len(kept.heads), head_dim=len(kept.head_dims[0]), mlp_hidden=len(kept.mlp))
+        Block(num_heads=len(kept.heads), head_dim=len(kept.qk_dims[0]), mlp_hidden=len(kept.mlp))
         for kept in plan.blocks
     )
     return len(plan.width), blocks

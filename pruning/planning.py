@@ -1,21 +1,50 @@
-"""From scores to a plan: one global ranking with floors and alignment, pure numpy."""
+"""From scores to a plan: a ranking decides how much each axis keeps, its scores decide what."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
-from dgprune.errors import DgpruneError
-from pruning.plan import BlockPlan, Plan
+from dgprune.errors import DgpruneError, require_between
+from dgprune.structure import Structure, cost_of
+from pruning.plan import BlockPlan, Plan, planned
+from pruning.ranking import Axis, Ranking, Scores, keep_by_strength, keep_share, strongest_below
 
-Scores = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+BudgetKind = Literal["ratio", "macs", "params"]
+_TOLERANCE = 0.02
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """What the plan must meet: the share of units that goes, or the share of the cost that stays.
+
+    `macs` and `params` are kept fractions, met within 2 % of the dense cost from below.
+    """
+
+    kind: BudgetKind
+    value: float
+
+    def __post_init__(self) -> None:
+        if self.kind == "ratio" and not 0 <= self.value < 1:
+            raise DgpruneError(
+                f"--ratio {self.value} is outside [0, 1); 0.5 removes half of the units"
+            )
+        if self.kind != "ratio":
+            require_between(f"--{self.kind}", self.value, 1e-6, 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitScores:
-    """Importance of every unit: width [D]; a block's attention [heads, dims] and MLP [units]."""
+    """Importance of every unit: width [D]; a block's attention [heads, dims] and MLP [units].
+
+    A dimension of q and k and one of v can be chosen apart: `qk` and `value` score them. Criteria
+    that score the group as a whole give both the same order.
+    """
 
     width: Scores
-    attention: tuple[Scores, ...]
+    qk: tuple[Scores, ...]
+    value: tuple[Scores, ...]
     mlp: tuple[Scores, ...]
 
 
@@ -31,89 +60,100 @@ class Limits:
     align_head_dim: int = 4
     align_mlp: int = 8
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Axis:
-    name: str
-    scores: Scores
-    floor: int
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            require_between(name, getattr(self, name), 1, 1e6)
 
 
-def plan_globally(scores: UnitScores, ratio: float, limits: Limits) -> Plan:
-    """Removes the share `ratio` of all units, lowest first, in one ranking over every axis.
+def make_plan(
+    scores: UnitScores, structure: Structure, ranking: Ranking, budget: Budget, limits: Limits
+) -> Plan:
+    """The plan that meets `budget` under `ranking`; kept sizes are multiples of the alignment.
 
-    Scores are divided by the mean of their axis before they are compared, as torch-pruning does. An
-    axis at its floor gives nothing more; the next unit in the ranking goes instead. Kept sizes are
-    then rounded to the nearest multiple of the alignment. Ratio 0 keeps everything.
-
-    Raises DgpruneError where the floors together keep more than the ratio leaves.
+    Ratio 0 keeps everything. Raises DgpruneError where the budget cannot be met.
     """
     axes = _axes(scores, limits)
-    kept = _kept_sizes(axes, ratio)
-    if ratio == 0:
-        limits = Limits(align_width=1, align_head_dim=1, align_mlp=1)
-    width, *rest = kept
-    return Plan(
-        width=_best(scores.width, _aligned(width, limits.align_width, axes[0])),
-        blocks=tuple(
-            _plan_block(
-                scores.attention[i],
-                scores.mlp[i],
-                rest[2 * i],
-                rest[2 * i + 1],
-                axes[2 * i + 2],
-                limits,
-            )
-            for i in range(len(scores.mlp))
-        ),
-    )
+    if budget.kind == "ratio":
+        if budget.value == 0:
+            limits = replace(limits, align_width=1, align_head_dim=1, align_mlp=1)
+        return _plan(scores, axes, keep_share(axes, ranking, budget.value), limits)
+
+    def at(strength: float) -> Plan:
+        return _plan(scores, axes, keep_by_strength(axes, ranking, strength), limits)
+
+    kept = _kept_cost(structure, budget.kind)
+    return at(strongest_below(lambda s: kept(at(s)), budget.value, _TOLERANCE))
 
 
-def _axes(scores: UnitScores, limits: Limits) -> list[_Axis]:
-    axes = [_axis("width", scores.width, limits.min_width)]
-    for index, (attention, mlp) in enumerate(zip(scores.attention, scores.mlp, strict=True)):
-        heads, dims = attention.shape
+def _kept_cost(structure: Structure, kind: BudgetKind) -> Callable[[Plan], float]:
+    """The share of the dense cost that a plan keeps."""
+    name = "macs_per_image" if kind == "macs" else "parameters"
+    dense = getattr(cost_of(structure), name)
+
+    def kept(plan: Plan) -> float:
+        width, blocks = planned(plan, structure)
+        cost = cost_of(replace(structure, embed_dim=width, blocks=blocks))
+        return float(getattr(cost, name) / dense)
+
+    return kept
+
+
+def _axes(scores: UnitScores, limits: Limits) -> list[Axis]:
+    axes = [_axis("width", scores.width, limits.min_width, "width")]
+    for index, (qk, value, mlp) in enumerate(zip(scores.qk, scores.value, scores.mlp, strict=True)):
+        heads, dims = qk.shape
         floor = min(limits.min_heads, heads) * min(limits.min_head_dim, dims)
-        axes.append(_axis(f"attention of block {index}", attention.reshape(-1), floor))
-        axes.append(_axis(f"MLP of block {index}", mlp, limits.min_mlp))
+        attention = (qk + value).reshape(-1)
+        axes.append(_axis(f"attention of block {index}", attention, floor, "attention"))
+        axes.append(_axis(f"MLP of block {index}", mlp, limits.min_mlp, "mlp"))
     return axes
 
 
-def _axis(name: str, scores: Scores, floor: int) -> _Axis:
+def _axis(
+    name: str, scores: Scores, floor: int, kind: Literal["width", "attention", "mlp"]
+) -> Axis:
     if not np.isfinite(scores).all():
         raise DgpruneError(
             f"the scores of {name} are not all numbers; score another model or criterion"
         )
-    mean = scores.mean()
-    normalised = scores / mean if mean > 0 else np.ones_like(scores)
-    return _Axis(name=name, scores=normalised, floor=min(floor, scores.size))
+    return Axis(name=name, kind=kind, scores=scores, floor=min(floor, scores.size))
 
 
-def _kept_sizes(axes: list[_Axis], ratio: float) -> list[int]:
-    sizes = [axis.scores.size for axis in axes]
-    total = sum(sizes)
-    to_remove = round(ratio * total)
-    least = sum(axis.floor for axis in axes)
-    if total - to_remove < least:
-        tightest = max(axes, key=lambda axis: axis.floor)
-        raise DgpruneError(
-            f"--ratio {ratio} leaves {total - to_remove} of {total} units, "
-            f"but the floors keep {least} "
-            f"({tightest.floor} in {tightest.name}); lower the ratio"
-        )
-    owners = np.repeat(np.arange(len(axes)), sizes)
-    order = np.argsort(np.concatenate([axis.scores for axis in axes]), kind="stable")
-    kept = list(sizes)
-    for owner in owners[order]:
-        if to_remove == 0:
-            break
-        if kept[owner] > axes[owner].floor:
-            kept[owner] -= 1
-            to_remove -= 1
-    return kept
+def _plan(scores: UnitScores, axes: list[Axis], kept: list[int], limits: Limits) -> Plan:
+    width, *inner = kept
+    blocks = []
+    for index in range(len(scores.mlp)):
+        attention_kept, mlp_kept = inner[2 * index : 2 * index + 2]
+        heads, dims = heads_and_dims(scores.qk[index].shape, attention_kept, limits)
+        mlp = _aligned(mlp_kept, limits.align_mlp, axes[2 * index + 2])
+        blocks.append(_plan_block(scores, index, (heads, dims, mlp)))
+    return Plan(
+        width=_best(scores.width, _aligned(width, limits.align_width, axes[0])),
+        blocks=tuple(blocks),
+    )
 
 
-def _aligned(kept: int, multiple: int, axis: _Axis) -> int:
+def _plan_block(scores: UnitScores, index: int, sizes: tuple[int, int, int]) -> BlockPlan:
+    """The best `sizes` (heads, dimensions a head, MLP units) of one block."""
+    heads, dims, units = sizes
+    qk, value = scores.qk[index], scores.value[index]
+    best_qk, best_value = ([_best(row, dims) for row in part] for part in (qk, value))
+    strength = np.asarray(
+        [
+            qk[head][list(best_qk[head])].sum() + value[head][list(best_value[head])].sum()
+            for head in range(len(qk))
+        ]
+    )
+    kept = _best(strength, heads)
+    return BlockPlan(
+        heads=kept,
+        qk_dims=tuple(best_qk[head] for head in kept),
+        value_dims=tuple(best_value[head] for head in kept),
+        mlp=_best(scores.mlp[index], units),
+    )
+
+
+def _aligned(kept: int, multiple: int, axis: Axis) -> int:
     """The multiple nearest to `kept` that lies between the floor and the size of the axis."""
     if kept == axis.scores.size:
         return kept
@@ -126,27 +166,6 @@ def _best(scores: Scores, count: int) -> tuple[int, ...]:
     return tuple(int(i) for i in np.sort(order))
 
 
-def _plan_block(
-    attention: Scores,
-    mlp: Scores,
-    attention_kept: int,
-    mlp_kept: int,
-    mlp_axis: _Axis,
-    limits: Limits,
-) -> BlockPlan:
-    heads, dims = heads_and_dims(attention.shape, attention_kept, limits)
-    best_dims = [_best(row, dims) for row in attention]
-    strength = np.asarray(
-        [row[list(kept)].sum() for row, kept in zip(attention, best_dims, strict=True)]
-    )
-    kept_heads = _best(strength, heads)
-    return BlockPlan(
-        heads=kept_heads,
-        head_dims=tuple(best_dims[head] for head in kept_heads),
-        mlp=_best(mlp, _aligned(mlp_kept, limits.align_mlp, mlp_axis)),
-    )
-
-
 def heads_and_dims(shape: tuple[int, ...], kept: int, limits: Limits) -> tuple[int, int]:
     """Heads and dimensions a head whose product is nearest to `kept` attention channels.
 
@@ -154,12 +173,8 @@ def heads_and_dims(shape: tuple[int, ...], kept: int, limits: Limits) -> tuple[i
     heads win, since attention kernels are fast on those.
     """
     heads, dims = shape
-    allowed = [
-        d
-        for d in range(limits.align_head_dim, dims, limits.align_head_dim)
-        if d >= limits.min_head_dim
-    ]
-    pairs = [
-        (h, d) for h in range(min(limits.min_heads, heads), heads + 1) for d in [*allowed, dims]
-    ]
+    step, least = limits.align_head_dim, limits.min_head_dim
+    allowed = [d for d in range(step, dims, step) if d >= least]
+    fewest = min(limits.min_heads, heads)
+    pairs = [(h, d) for h in range(fewest, heads + 1) for d in [*allowed, dims]]
     return min(pairs, key=lambda pair: (abs(pair[0] * pair[1] - kept), -pair[1]))

@@ -11,9 +11,9 @@ from dgprune.data.images import Loading
 from dgprune.data.split import balanced
 from dgprune.errors import MAX_SEED, DgpruneError, require_between
 from dgprune.lineage import next_step
-from dgprune.models import VisionTransformer
+from dgprune.models import VisionTransformer, structure_of
 from dgprune.progress import SILENT, Progress
-from dgprune.schema import Json, canonical_json, encode
+from dgprune.schema import Json, canonical_json, decode, digest, encode, read_json
 from dgprune.source import Source, SourceSpec, open_source
 from dgprune.stage import Done, run_stage
 from dgprune.store import open_store
@@ -21,7 +21,9 @@ from dgprune.structure import cost_of
 from pruning.criteria import CRITERIA, NEEDS_IMAGES, Calibration, Criterion, score
 from pruning.groups import trace_groups
 from pruning.plan import Plan
-from pruning.planning import Limits, plan_globally
+from pruning.planning import Budget, Limits, make_plan
+from pruning.ranking import RANKINGS, Ranking
+from pruning.refit import refit
 from pruning.surgery import apply_plan
 
 PLAN = "plan.json"
@@ -29,44 +31,69 @@ PLAN = "plan.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PruneSpec:
-    """How to prune: the share `ratio` of all units, by `criterion`, in one `ranking`.
+    """How to prune: what `budget` asks for goes, by `criterion`, under `ranking`.
 
     `score_images` source-training images, dealt evenly over domains and classes, feed the gradient
-    criteria; `seed` draws them, and the random criterion.
+    criteria; `seed` draws them, and the random criterion. With `refit` the layers behind a cut are
+    fitted to the dense ones on `refit_images` source images.
     """
 
     criterion: Criterion = "hessian"
-    ranking: str = "global"
-    ratio: float = 0.5
+    ranking: Ranking = "global"
+    budget: Budget = Budget(kind="ratio", value=0.5)
     score_images: int = 256
     seed: int = 0
     limits: Limits = Limits()
+    refit: bool = False
+    refit_images: int = 512
 
     def __post_init__(self) -> None:
-        if not 0 <= self.ratio < 1:
-            raise DgpruneError(
-                f"--ratio {self.ratio} is outside [0, 1); 0.5 removes half of the units"
-            )
         if self.criterion not in CRITERIA:
-            raise DgpruneError(f"--criterion {self.criterion!r} is none of {', '.join(CRITERIA)}")
-        if self.ranking != "global":
-            raise DgpruneError(f"--ranking {self.ranking!r}: only global is supported")
+            raise DgpruneError(
+                f"--criterion {self.criterion!r} must be one of {', '.join(CRITERIA)}"
+            )
+        if self.ranking not in RANKINGS:
+            raise DgpruneError(f"--ranking {self.ranking!r} must be one of {', '.join(RANKINGS)}")
         require_between("--score-images", self.score_images, 1, 1e9)
+        require_between("--refit-images", self.refit_images, 1, 1e9)
         require_between("--seed", self.seed, 0, MAX_SEED)
 
+    @property
+    def label(self) -> str:
+        """A short name, such as hessian-50 or l1-local-macs44."""
+        parts = [self.criterion] + ([] if self.ranking == "global" else [self.ranking])
+        kind = "" if self.budget.kind == "ratio" else self.budget.kind
+        return "-".join([*parts, f"{kind}{100 * self.budget.value:g}"])
 
-def prune(source_spec: SourceSpec, spec: PruneSpec, out: Path, progress: Progress = SILENT) -> Done:
-    """A pruned checkpoint folder under `out`, scored on source images only."""
+
+def prune(
+    source_spec: SourceSpec,
+    spec: PruneSpec,
+    out: Path,
+    progress: Progress = SILENT,
+    *,
+    plan: Plan | None = None,
+) -> Done:
+    """A pruned checkpoint folder under `out`, scored and refitted on source images only.
+
+    A `plan` is applied as it is; nothing is scored then.
+    """
     source = open_source(source_spec)
-    step = next_step(source.lineage, "prune", encode(spec), source.origin)
-    label = f"{spec.criterion}-{round(spec.ratio * 100)}"
+    asked = {"plan": digest(plan), **_refit_part(spec)} if plan is not None else _asked(spec)
+    step = next_step(source.lineage, "prune", asked, source.origin)
+    label = f"plan-{digest(plan)[:6]}" if plan is not None else spec.label
 
     def build(folder: Path) -> None:
-        progress.line(f"pruning {source.label} by {spec.criterion}, ratio {spec.ratio:g}")
+        progress.line(f"pruning {source.label}: {label}")
         model = source.load()
-        plan = _plan(model, source, spec, source_spec.skip_bad_images, progress)
-        pruned = apply_plan(model, plan, source.origin.model)
-        (folder / PLAN).write_text(canonical_json(plan) + "\n")
+        images = _Images(source=source, skip=source_spec.skip_bad_images, progress=progress)
+        chosen = plan if plan is not None else _make_plan(model, images, spec)
+        refitted = None
+        if spec.refit:
+            inputs = images.load(spec.refit_images, spec.seed).inputs
+            refitted = refit(model, chosen, inputs, progress)
+        pruned = apply_plan(model, chosen, source.origin.model, refitted)
+        (folder / PLAN).write_text(canonical_json(chosen) + "\n")
         save_checkpoint(
             folder,
             pruned,
@@ -82,34 +109,54 @@ def prune(source_spec: SourceSpec, spec: PruneSpec, out: Path, progress: Progres
     return Done(path=done.path, fresh=done.fresh, summary=_summary(done.path))
 
 
-def _plan(
-    model: VisionTransformer,
-    source: Source,
-    spec: PruneSpec,
-    skip_bad_images: bool,
-    progress: Progress,
-) -> Plan:
-    calibration = None
-    if spec.criterion in NEEDS_IMAGES:
-        calibration = _calibration(source, spec, skip_bad_images, progress)
+def read_plan(path: Path) -> Plan:
+    """A plan that was saved (`plan.json` of a pruned checkpoint) and perhaps edited."""
+    plan: Plan = decode(Plan, read_json(path), where=str(path))
+    return plan
+
+
+def _asked(spec: PruneSpec) -> Json:
+    """The spec as the lineage keeps it: the budget under its own name, refit where it is on."""
+    kept = {k: v for k, v in encode(spec).items() if k not in ("budget", "refit", "refit_images")}
+    return {**kept, spec.budget.kind: spec.budget.value, **_refit_part(spec)}
+
+
+def _refit_part(spec: PruneSpec) -> Json:
+    return {"refit": True, "refit_images": spec.refit_images} if spec.refit else {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Images:
+    """Source-training images, dealt evenly over domains and classes."""
+
+    source: Source
+    skip: bool
+    progress: Progress
+
+    def load(self, count: int, seed: int) -> Calibration:
+        source, preprocessing = self.source, self.source.origin.preprocessing
+        images = load_images(
+            source.data,
+            balanced(source.split.train, count, seed=seed),
+            preprocessing,
+            purpose=Purpose.SCORE,
+            loading=Loading(
+                target=source.origin.target, skip_bad_images=self.skip, progress=self.progress
+            ),
+        )
+        return Calibration(
+            inputs=torch.from_numpy(to_input(images.pixels, preprocessing)),
+            labels=torch.from_numpy(images.labels),
+        )
+
+
+def _make_plan(model: VisionTransformer, images: _Images, spec: PruneSpec) -> Plan:
+    needed = spec.criterion in NEEDS_IMAGES
+    calibration = images.load(spec.score_images, spec.seed) if needed else None
+    structure = structure_of(model, images.source.origin.model)
     groups = trace_groups(model)
-    scores = score(groups, spec.criterion, calibration, seed=spec.seed, progress=progress)
-    return plan_globally(scores, spec.ratio, spec.limits)
-
-
-def _calibration(
-    source: Source, spec: PruneSpec, skip_bad_images: bool, progress: Progress
-) -> Calibration:
-    chosen = balanced(source.split.train, spec.score_images, seed=spec.seed)
-    loading = Loading(
-        target=source.origin.target, skip_bad_images=skip_bad_images, progress=progress
-    )
-    preprocessing = source.origin.preprocessing
-    images = load_images(source.data, chosen, preprocessing, purpose=Purpose.SCORE, loading=loading)
-    return Calibration(
-        inputs=torch.from_numpy(to_input(images.pixels, preprocessing)),
-        labels=torch.from_numpy(images.labels),
-    )
+    scores = score(groups, spec.criterion, calibration, seed=spec.seed, progress=images.progress)
+    return make_plan(scores, structure, spec.ranking, spec.budget, spec.limits)
 
 
 def _summary(folder: Path) -> Json:

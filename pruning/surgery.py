@@ -7,14 +7,19 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from dgprune.models import VisionTransformer, rebuild, structure_of
+from dgprune.models import VisionTransformer, blocks_of, rebuild, structure_of
 from dgprune.structure import Structure
 from pruning.groups import Groups, remove, trace_groups
 from pruning.plan import BlockPlan, Plan, planned
+from pruning.refit import Refitted, write
 
 
-def apply_plan(model: VisionTransformer, plan: Plan, name: str) -> VisionTransformer:
+def apply_plan(
+    model: VisionTransformer, plan: Plan, name: str, refitted: Refitted | None = None
+) -> VisionTransformer:
     """A copy of `model` (timm name `name`) that keeps what `plan` keeps.
+
+    `refitted` holds weights of `pruning.refit` that replace those which were only cut.
 
     Attention divides its scores by the square root of the head dimension. Where dimensions go, that
     divisor would change and with it every logit; the rows of q are rescaled so that it does not.
@@ -31,6 +36,7 @@ def apply_plan(model: VisionTransformer, plan: Plan, name: str) -> VisionTransfo
     for index, kept in enumerate(plan.blocks):
         _cut_block(groups, index, kept, before)
     remove(groups, groups.width_root, _others(plan.width, before.embed_dim))
+    write(pruned, refitted or {})
     for index, block in enumerate(blocks):
         _keep_scale(groups.qkv(index), before.blocks[index].head_dim, block.head_dim)
     after = replace(before, embed_dim=width, blocks=blocks)
@@ -39,13 +45,34 @@ def apply_plan(model: VisionTransformer, plan: Plan, name: str) -> VisionTransfo
 
 def _cut_block(groups: Groups, index: int, kept: BlockPlan, before: Structure) -> None:
     block = before.blocks[index]
-    channels = {
-        head * block.head_dim + dim
-        for head, dims in zip(kept.heads, kept.head_dims, strict=True)
-        for dim in dims
-    }
-    remove(groups, groups.qkv(index), _others(tuple(channels), block.attention_dim))
+    _line_up_values(groups.model, index, kept, block.head_dim)
+    channels = kept.qk_channels(block.head_dim)
+    remove(groups, groups.qkv(index), _others(channels, block.attention_dim))
     remove(groups, groups.fc1(index), _others(kept.mlp, block.mlp_hidden))
+
+
+@torch.no_grad()
+def _line_up_values(model: VisionTransformer, index: int, kept: BlockPlan, head_dim: int) -> None:
+    """Reorders v inside each head so that its kept dimensions stand where those of q and k stand.
+
+    The graph ties a dimension of v to the same one of q and k, but the model does not: v and the
+    columns of proj may be permuted together without a change of any logit.
+    """
+    attention = blocks_of(model)[index].attn
+    order = list(range(attention.attn_dim))
+    for head, qk, value in zip(kept.heads, kept.qk_dims, kept.value_dims, strict=True):
+        first = head * head_dim
+        for places, sources in (
+            (qk, value),
+            (_others(qk, head_dim), _others(value, head_dim)),
+        ):
+            for place, source in zip(places, sources, strict=True):
+                order[first + place] = first + source
+    rows = [2 * attention.attn_dim + channel for channel in order]
+    attention.qkv.weight[2 * attention.attn_dim :] = attention.qkv.weight[rows]
+    if attention.qkv.bias is not None:
+        attention.qkv.bias[2 * attention.attn_dim :] = attention.qkv.bias[rows]
+    attention.proj.weight.copy_(attention.proj.weight[:, order])
 
 
 def _others(kept: tuple[int, ...], size: int) -> list[int]:

@@ -70,9 +70,9 @@ def colours(table: Table) -> dict[str, str]:
     return {name: _COLOURS.get(name) or next(spare) for name in names}
 
 
-def _markers(table: Table) -> dict[float, str]:
-    ratios = sorted({row.ratio for row in table.rows if row.criterion != "dense"})
-    return {ratio: _MARKERS[i % len(_MARKERS)] for i, ratio in enumerate(ratios)}
+def _markers(table: Table) -> dict[tuple[str, float], str]:
+    budgets = sorted({row.budget for row in table.rows if row.criterion != "dense"})
+    return {budget: _MARKERS[i % len(_MARKERS)] for i, budget in enumerate(budgets)}
 
 
 def points(table: Table, batch_size: int) -> list[tuple[float, float, Row]]:
@@ -106,7 +106,7 @@ def _panel(axis: Any, table: Table, size: int) -> None:
             accuracy,
             xerr=[[speed - limits.low], [limits.high - speed]],
             yerr=[[accuracy - 100 * seen.low], [100 * seen.high - accuracy]],
-            fmt=marker[row.ratio],
+            fmt=marker[row.budget],
             color=colour[row.criterion],
             markersize=6,
             elinewidth=1,
@@ -139,8 +139,10 @@ def _legend(figure: Any, table: Table) -> None:
         for name, colour in colours(table).items()
     ]
     handles += [
-        Line2D([], [], marker=marker, color="#888888", linestyle="none", label=f"ratio {ratio:.0%}")
-        for ratio, marker in _markers(table).items()
+        Line2D(
+            [], [], marker=marker, color="#888888", linestyle="none", label=f"{kind} {value:.0%}"
+        )
+        for (kind, value), marker in _markers(table).items()
     ]
     handles.append(Line2D([], [], color="#888888", linewidth=1, label="Pareto front"))
     figure.legend(handles=handles, loc="center left", bbox_to_anchor=(0.92, 0.5), frameon=False)

@@ -67,7 +67,7 @@ def _render(
     )
     jinja.filters.update(
         percent=percent,
-        percent0=lambda share: f"{100 * share:.0f} %",
+        budget=budget,
         millions=lambda count: f"{count / 1e6:.1f} M",
         thousands=lambda count: f"{count / 1e3:.0f} k",
         milliseconds=milliseconds,
@@ -98,6 +98,12 @@ def _dense_latency(table: Table) -> dict[int, float | None]:
             if found[size] is None:
                 found[size] = cell.baseline_latency_s
     return found
+
+
+def budget(row: Row) -> str:
+    """What pruning had to meet, such as ratio 50 %; a dash for the dense model."""
+    kind, value = row.budget
+    return f"{kind} {100 * value:.0f} %" if kind else DASH
 
 
 def milliseconds(seconds: float | None) -> str:

@@ -54,10 +54,11 @@ class Row:
         return str(spec["criterion"]) if spec else "dense"
 
     @property
-    def ratio(self) -> float:
-        """The share of units that was to go."""
-        spec = spec_of(self.subject.lineage, "prune")
-        return float(spec["ratio"]) if spec else 0.0
+    def budget(self) -> tuple[str, float]:
+        """What pruning had to meet: the ratio of units to go, or of MACs or params to stay."""
+        spec = spec_of(self.subject.lineage, "prune") or {}
+        found = [(kind, float(spec[kind])) for kind in ("ratio", "macs", "params") if kind in spec]
+        return found[0] if found else ("", 0.0)
 
     @property
     def is_trained(self) -> bool:
@@ -130,7 +131,9 @@ def _table(key: tuple[str, ...], entries: list[Entry]) -> Table:
                 controls.append(cell)
             else:
                 row.speed[entry.record.batch_size] = cell
-    ordered = sorted(rows.values(), key=lambda row: (row.ratio, row.criterion, row.subject.sha256))
+    ordered = sorted(
+        rows.values(), key=lambda row: (row.budget, row.subject.label, row.subject.sha256)
+    )
     return Table(
         title=f"{model} at {image_size} px on {data}, {target} held out",
         target=target,

@@ -24,14 +24,14 @@ def sentences(table: Table) -> list[str]:
             f"{table.target} ({percent(dense.source_accuracy)} on source validation) "
             f"with {dense.cost.macs_per_image / 1e6:.1f} million multiply-accumulates an image."
         )
-    for ratio in sorted({row.ratio for row in table.rows if row.criterion != "dense"}):
-        rows = [row for row in table.rows if row.ratio == ratio and row.unseen and row.speed]
+    for budget in sorted({row.budget for row in table.rows if row.criterion != "dense"}):
+        rows = [row for row in table.rows if row.budget == budget and row.unseen and row.speed]
         if rows:
-            found.append(_best_of(ratio, rows))
+            found.append(_best_of(budget, rows))
     return found
 
 
-def _best_of(ratio: float, rows: list[Row]) -> str:
+def _best_of(budget: tuple[str, float], rows: list[Row]) -> str:
     best = max(rows, key=lambda row: row.source_accuracy or 0.0)
     assert best.unseen is not None
     size = min(best.speed)
@@ -41,7 +41,8 @@ def _best_of(ratio: float, rows: list[Row]) -> str:
         chosen += " has the best source validation and"
     interval = cell.interval
     return (
-        f"At ratio {100 * ratio:.0f} %, {chosen} keeps {percent(best.unseen.record.accuracy)} "
+        f"At {budget[0]} {100 * budget[1]:.0f} %, {chosen} "
+        f"keeps {percent(best.unseen.record.accuracy)} "
         f"on {best.subject.origin.target} at {interval.estimate:.2f}x on {runtime_name(cell)}, "
         f"batch {size}, 95 % interval {interval.low:.2f} to {interval.high:.2f}."
     )

@@ -42,6 +42,7 @@ criteria = ["l1"]
 ratios = [0.5]
 ranking = "global"
 score_images = 4
+refit = false
 [recover]
 epochs = 1
 lr = 1e-3

@@ -129,7 +129,7 @@ def test_no_file_names_a_machine() -> None:
         ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False
     ).stdout
     words = re.compile(
-        r"/(?:home|root)/\w|index-url|https?://(?!arxiv\.org|www\.apache\.org)\S+pypi"
+        r"/(?:home|root)/\w|index[-]url|https?://(?!arxiv\.org|www\.apache\.org)\S+pypi"
     )
     for name in filter(None, listed.split("\0")):
         path = ROOT / name

@@ -8,6 +8,7 @@ from torch.nn import functional
 from dgprune.errors import DgpruneError
 from dgprune.models import VisionTransformer, blocks_of, set_fused_attention
 from pruning.criteria import CRITERIA, Calibration, gradient_moments, score
+from pruning.gates import gate_fisher
 from pruning.groups import trace_groups
 
 
@@ -47,9 +48,8 @@ def test_scores_sum_over_the_whole_group(micro: VisionTransformer) -> None:
     channels = rows.view(3, 96).sum(0) + block.attn.proj.weight.abs().sum(0)
     units = block.mlp.fc1.weight.abs().sum(1) + block.mlp.fc1.bias.abs()
     units = units + block.mlp.fc2.weight.abs().sum(0)
-    np.testing.assert_allclose(
-        scores.attention[1].reshape(-1), channels.detach().numpy(), rtol=1e-5
-    )
+    attention = (scores.qk[1] + scores.value[1]).reshape(-1)
+    np.testing.assert_allclose(attention, channels.detach().numpy(), rtol=1e-5)
     np.testing.assert_allclose(scores.mlp[1], units.detach().numpy(), rtol=1e-5)
 
 
@@ -75,9 +75,9 @@ def test_every_criterion_scores_every_unit(
 ) -> None:
     scores = score(trace_groups(micro), criterion, calibration, seed=0)  # type: ignore[arg-type]
     assert scores.width.shape == (96,)
-    assert [a.shape for a in scores.attention] == [(4, 24)] * 4
+    assert [a.shape for a in (*scores.qk, *scores.value)] == [(4, 24)] * 8
     assert [m.shape for m in scores.mlp] == [(384,)] * 4
-    assert all((part > 0).all() for part in (scores.width, *scores.attention, *scores.mlp))
+    assert all((part > 0).all() for part in (scores.width, *scores.qk, *scores.value, *scores.mlp))
 
 
 def test_random_follows_its_seed(micro: VisionTransformer) -> None:
@@ -90,3 +90,53 @@ def test_random_follows_its_seed(micro: VisionTransformer) -> None:
 def test_gradient_criteria_refuse_to_run_without_images(micro: VisionTransformer) -> None:
     with pytest.raises(DgpruneError, match="hessian needs images"):
         score(trace_groups(micro), "hessian", None, seed=0)
+
+
+def test_gate_fisher_equals_gates_differentiated_one_sample_at_a_time(
+    micro: VisionTransformer, calibration: Calibration
+) -> None:
+    set_fused_attention(micro, False)
+    found = gate_fisher(micro, calibration.inputs, calibration.labels)
+    slow = [torch.zeros(96), torch.zeros(96), torch.zeros(384), torch.zeros(96)]
+    block = blocks_of(micro)[1]
+    for image, label in zip(calibration.inputs, calibration.labels, strict=True):
+        gates = [torch.ones_like(total).requires_grad_(True) for total in slow]
+        qk, value, mlp, width = gates
+
+        def gated_qkv(module: object, inputs: object, out: torch.Tensor) -> torch.Tensor:
+            return out * torch.cat([qk, torch.ones(96), value])  # noqa: B023
+
+        def gated_mlp(module: object, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
+            return (inputs[0] * mlp,)  # noqa: B023
+
+        def gated_width(module: object, inputs: object, out: torch.Tensor) -> torch.Tensor:
+            return out * width  # noqa: B023
+
+        handles = [
+            block.attn.qkv.register_forward_hook(gated_qkv),
+            block.mlp.fc2.register_forward_pre_hook(gated_mlp),
+            micro.norm_pre.register_forward_hook(gated_width),
+        ]
+        for one in blocks_of(micro):
+            handles.append(one.drop_path1.register_forward_hook(gated_width))
+            handles.append(one.drop_path2.register_forward_hook(gated_width))
+        loss = functional.cross_entropy(micro(image[None]), label[None])
+        for total, gradient in zip(slow, torch.autograd.grad(loss, gates), strict=True):
+            total += gradient.square()
+        for handle in handles:
+            handle.remove()
+    parts = (found.qk[1].reshape(-1), found.value[1].reshape(-1), found.mlp[1], found.width)
+    for part, total in zip(parts, slow, strict=True):
+        np.testing.assert_allclose(part, total.numpy(), rtol=1e-3, atol=1e-9)
+
+
+def test_gate_fisher_changes_neither_weights_nor_what_needs_gradients(
+    micro: VisionTransformer, calibration: Calibration
+) -> None:
+    micro.head.requires_grad_(False)
+    before = {key: value.clone() for key, value in micro.state_dict().items()}
+    gate_fisher(micro, calibration.inputs, calibration.labels)
+    assert all(torch.equal(before[key], value) for key, value in micro.state_dict().items())
+    assert {p.requires_grad for p in micro.head.parameters()} == {False}
+    assert all(p.requires_grad for p in micro.blocks.parameters())
+    assert all(p.grad is None for p in micro.parameters())

@@ -10,7 +10,7 @@ from dgprune.structure import Structure, cost_of
 from pruning.criteria import score
 from pruning.groups import trace_groups
 from pruning.plan import BlockPlan, Plan, everything
-from pruning.planning import Limits, plan_globally
+from pruning.planning import Budget, Limits, make_plan
 from pruning.surgery import apply_plan
 
 MODELS = ["vit_micro_patch4_32", "deit_tiny_distilled_patch16_224", "deit3_small_patch16_224"]
@@ -28,9 +28,10 @@ def build(name: str) -> tuple[VisionTransformer, Structure]:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_ratio_zero_returns_the_same_bits(name: str) -> None:
-    model, _ = build(name)
+    model, structure = build(name)
     expected = model(IMAGES)
-    plan = plan_globally(score(trace_groups(model), "l1", None, seed=0), 0.0, Limits())
+    scores = score(trace_groups(model), "l1", None, seed=0)
+    plan = make_plan(scores, structure, "global", Budget(kind="ratio", value=0.0), Limits())
     set_fused_attention(model, True)
     assert torch.equal(apply_plan(model, plan, name)(IMAGES), expected)
 
@@ -57,11 +58,12 @@ def zero_and_drop(model: VisionTransformer, structure: Structure, what: str) -> 
         kept = replace(
             kept,
             heads=tuple(h for h in kept.heads if h != 1),
-            head_dims=kept.head_dims[1:],
+            qk_dims=kept.qk_dims[1:],
+            value_dims=kept.value_dims[1:],
         )
     elif what == "head dimension":
         dims = tuple(d for d in range(dim) if d not in (0, 3, 5, 9))
-        kept = replace(kept, head_dims=(dims,) * heads)
+        kept = replace(kept, qk_dims=(dims,) * heads, value_dims=(dims,) * heads)
     else:
         kept = replace(kept, mlp=tuple(u for u in kept.mlp if not 4 <= u < 20))
     return Plan(width=everything(structure).width, blocks=(kept,) * len(structure.blocks))
@@ -87,7 +89,8 @@ def test_every_axis_is_pruned_and_the_input_is_untouched(name: str) -> None:
     model, structure = build(name)
     before = {key: value.clone() for key, value in model.state_dict().items()}
     scores = score(trace_groups(model), "random", None, seed=0)
-    pruned = apply_plan(model, plan_globally(scores, 0.5, Limits()), name)
+    plan = make_plan(scores, structure, "global", Budget(kind="ratio", value=0.5), Limits())
+    pruned = apply_plan(model, plan, name)
     after = structure_of(pruned, name)
     assert after.embed_dim < structure.embed_dim
     for kept, whole in zip(after.blocks, structure.blocks, strict=True):
@@ -111,15 +114,44 @@ def test_surgery_equals_selecting_rows_and_columns_by_hand(micro: VisionTransfor
     assert torch.equal(pruned.head.weight, micro.head.weight[:, index])
 
 
-def test_a_block_plan_may_keep_other_dimensions_in_each_head(micro: VisionTransformer) -> None:
+def test_q_and_k_may_keep_other_dimensions_than_v(micro: VisionTransformer) -> None:
     structure = structure_of(micro, "vit_micro_patch4_32")
     first = BlockPlan(
-        heads=(0, 2), head_dims=((0, 1, 2, 3), (20, 21, 22, 23)), mlp=tuple(range(16))
+        heads=(0, 2),
+        qk_dims=((0, 1, 2, 3), (20, 21, 22, 23)),
+        value_dims=((4, 6, 8, 10), (0, 1, 2, 23)),
+        mlp=tuple(range(16)),
     )
     whole = everything(structure)
     plan = Plan(width=whole.width, blocks=(first, *whole.blocks[1:]))
     pruned = apply_plan(micro, plan, "vit_micro_patch4_32")
-    rows = [96 * part + row for part in (1, 2) for row in (0, 1, 2, 3, 68, 69, 70, 71)]
-    old, new = blocks_of(micro)[0].attn.qkv.weight, blocks_of(pruned)[0].attn.qkv.weight
-    assert torch.equal(new[8:], old[rows])  # k and v; q is rescaled to keep the attention's scale
-    torch.testing.assert_close(new[:4], old[:4] * (4 / 24) ** 0.5)
+    old, new = blocks_of(micro)[0].attn, blocks_of(pruned)[0].attn
+    qk, value = [0, 1, 2, 3, 68, 69, 70, 71], [4, 6, 8, 10, 48, 49, 50, 71]
+    torch.testing.assert_close(new.qkv.weight[:8], old.qkv.weight[qk] * (4 / 24) ** 0.5)
+    assert torch.equal(new.qkv.weight[8:16], old.qkv.weight[[96 + row for row in qk]])
+    assert torch.equal(new.qkv.weight[16:], old.qkv.weight[[192 + row for row in value]])
+    assert torch.equal(new.proj.weight, old.proj.weight[:, value])
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_zero_dimensions_of_q_and_k_vanish_apart_from_those_of_v(name: str) -> None:
+    model, structure = build(name)
+    heads, dim = structure.blocks[0].num_heads, structure.blocks[0].head_dim
+    channels = heads * dim
+    for block in blocks_of(model):
+        for part, dims in ((0, (1, 2, 3, 4)), (1, (1, 2, 3, 4)), (2, (7, 9, 11, 13))):
+            rows = [part * channels + h * dim + d for h in range(heads) for d in dims]
+            block.attn.qkv.weight.data[rows] = 0
+            block.attn.qkv.bias.data[rows] = 0
+    whole = everything(structure)
+    kept = replace(
+        whole.blocks[0],
+        qk_dims=(tuple(d for d in range(dim) if d not in (1, 2, 3, 4)),) * heads,
+        value_dims=(tuple(d for d in range(dim) if d not in (7, 9, 11, 13)),) * heads,
+    )
+    plan = Plan(width=whole.width, blocks=(kept,) * len(whole.blocks))
+    pruned = apply_plan(model, plan, name)
+    set_fused_attention(model, True)
+    with torch.no_grad():
+        before, after = model(IMAGES), pruned(IMAGES)
+    assert (before - after).abs().max() < 1e-4 * before.abs().max()

@@ -1,5 +1,7 @@
 """The global plan: floors, alignment, order, and errors that name the axis."""
 
+from dataclasses import asdict, replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,29 +9,52 @@ from hypothesis import strategies as st
 
 from dgprune.errors import DgpruneError
 from dgprune.models import VisionTransformer, structure_of
+from dgprune.structure import Block, Structure, cost_of
+from pruning.budgets import FOR_COST, budget_from, limits_from
 from pruning.plan import BlockPlan, Plan, check, everything, planned
-from pruning.planning import Limits, UnitScores, heads_and_dims, plan_globally
+from pruning.planning import Budget, Limits, UnitScores, heads_and_dims, make_plan
+from pruning.ranking import RANKINGS, Ranking
 
 
 def random_scores(seed: int, width: int = 64, heads: int = 4, dim: int = 16) -> UnitScores:
     rng = np.random.default_rng(seed)
     return UnitScores(
         width=rng.random(width),
-        attention=tuple(rng.random((heads, dim)) for _ in range(3)),
+        qk=tuple(rng.random((heads, dim)) for _ in range(3)),
+        value=tuple(rng.random((heads, dim)) for _ in range(3)),
         mlp=tuple(rng.random(128) ** 3 for _ in range(3)),
     )
+
+
+STRUCTURE = Structure(
+    model="vit_micro_patch4_32",
+    image_size=32,
+    patch_size=4,
+    num_classes=10,
+    embed_dim=64,
+    prefix_tokens=1,
+    classifiers=1,
+    qkv_bias=True,
+    layer_scale=False,
+    class_position=True,
+    blocks=(Block(num_heads=4, head_dim=16, mlp_hidden=128),) * 3,
+)
+
+
+def plan_for(scores: UnitScores, ratio: float, limits: Limits, ranking: Ranking = "global") -> Plan:
+    return make_plan(scores, STRUCTURE, ranking, Budget(kind="ratio", value=ratio), limits)
 
 
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 10_000), ratio=st.floats(0.01, 0.85))
 def test_kept_sizes_are_aligned_and_at_or_above_the_floors(seed: int, ratio: float) -> None:
     limits = Limits()
-    plan = plan_globally(random_scores(seed), ratio, limits)
+    plan = plan_for(random_scores(seed), ratio, limits)
     assert len(plan.width) >= limits.min_width
     assert len(plan.width) % limits.align_width == 0
     for block in plan.blocks:
         assert len(block.heads) >= limits.min_heads
-        dims = len(block.head_dims[0])
+        dims = len(block.qk_dims[0])
         assert dims >= limits.min_head_dim
         assert dims % limits.align_head_dim == 0
         assert len(block.mlp) >= limits.min_mlp
@@ -38,17 +63,15 @@ def test_kept_sizes_are_aligned_and_at_or_above_the_floors(seed: int, ratio: flo
 
 @given(seed=st.integers(0, 10_000))
 def test_the_share_removed_is_the_ratio_up_to_alignment(seed: int) -> None:
-    plan = plan_globally(random_scores(seed), 0.5, Limits())
-    kept = len(plan.width) + sum(
-        len(b.heads) * len(b.head_dims[0]) + len(b.mlp) for b in plan.blocks
-    )
+    plan = plan_for(random_scores(seed), 0.5, Limits())
+    kept = len(plan.width) + sum(len(b.heads) * len(b.qk_dims[0]) + len(b.mlp) for b in plan.blocks)
     total = 64 + 3 * (64 + 128)
     assert kept / total == pytest.approx(0.5, abs=7 * 4 / total)
 
 
 def test_the_highest_scores_stay() -> None:
     scores = random_scores(1)
-    plan = plan_globally(scores, 0.5, Limits())
+    plan = plan_for(scores, 0.5, Limits())
     worst_kept = scores.mlp[0][list(plan.blocks[0].mlp)].min()
     best_cut = np.delete(scores.mlp[0], list(plan.blocks[0].mlp)).max()
     assert worst_kept >= best_cut
@@ -58,22 +81,25 @@ def test_ranking_is_global_a_weaker_block_loses_more() -> None:
     scores = random_scores(1)
     skewed = np.concatenate([np.full(120, 1e-3), np.full(8, 100.0)])
     uneven = UnitScores(
-        width=scores.width, attention=scores.attention, mlp=(skewed, *scores.mlp[1:])
+        width=scores.width,
+        qk=scores.qk,
+        value=scores.value,
+        mlp=(skewed, *scores.mlp[1:]),
     )
-    plan = plan_globally(uneven, 0.3, Limits())
+    plan = plan_for(uneven, 0.3, Limits())
     assert len(plan.blocks[0].mlp) < len(plan.blocks[1].mlp)
 
 
 def test_a_ratio_beyond_the_floors_is_an_error_that_names_an_axis() -> None:
-    with pytest.raises(DgpruneError, match=r"--ratio 0\.99 leaves .* floors keep .*width"):
-        plan_globally(random_scores(0), 0.99, Limits())
+    with pytest.raises(DgpruneError, match=r"--ratio leaves .* floors keep .*width"):
+        plan_for(random_scores(0), 0.99, Limits())
 
 
 def test_scores_that_are_not_numbers_are_refused() -> None:
     scores = random_scores(0)
     scores.mlp[1][5] = np.nan
     with pytest.raises(DgpruneError, match="MLP of block 1"):
-        plan_globally(scores, 0.5, Limits())
+        plan_for(scores, 0.5, Limits())
 
 
 @pytest.mark.parametrize(
@@ -89,7 +115,8 @@ def test_whole_heads_win_between_equals(kept: int, expected: tuple[int, int]) ->
         ({"heads": (0, 9)}, "heads of block 0"),
         ({"mlp": ()}, "MLP of block 0"),
         ({"mlp": (3, 3)}, "MLP of block 0"),
-        ({"head_dims": ((0, 1), (0,), (0,), (0,))}, "equally many"),
+        ({"qk_dims": ((0, 1), (0,), (0,), (0,))}, "equally many"),
+        ({"value_dims": ((0,), (0,), (0,), (0,))}, "equally many"),
     ],
 )
 def test_an_edited_plan_that_does_not_fit_is_refused(
@@ -98,7 +125,7 @@ def test_an_edited_plan_that_does_not_fit_is_refused(
     structure = structure_of(micro, "vit_micro_patch4_32")
     whole = everything(structure)
     first = whole.blocks[0]
-    fields = {"heads": first.heads, "head_dims": first.head_dims, "mlp": first.mlp, **change}
+    fields = {**asdict(first), **change}
     wrong = Plan(width=whole.width, blocks=(BlockPlan(**fields), *whole.blocks[1:]))  # type: ignore[arg-type]
     with pytest.raises(DgpruneError, match=reason):
         check(wrong, structure)
@@ -107,3 +134,76 @@ def test_an_edited_plan_that_does_not_fit_is_refused(
 def test_everything_plans_the_structure_itself(micro: VisionTransformer) -> None:
     structure = structure_of(micro, "vit_micro_patch4_32")
     assert planned(everything(structure), structure) == (structure.embed_dim, structure.blocks)
+
+
+@pytest.mark.parametrize("ranking", RANKINGS)
+@pytest.mark.parametrize("ratio", [0.3, 0.5, 0.7])
+def test_every_ranking_removes_the_ratio(ranking: Ranking, ratio: float) -> None:
+    fine = Limits(align_width=1, align_head_dim=1, align_mlp=1, min_head_dim=1)
+    plan = plan_for(random_scores(2), ratio, fine, ranking)
+    kept = len(plan.width) + sum(len(b.heads) * len(b.qk_dims[0]) + len(b.mlp) for b in plan.blocks)
+    assert kept / (64 + 3 * (64 + 128)) == pytest.approx(1 - ratio, abs=0.01)
+
+
+def test_local_cuts_every_block_alike_and_isomorphic_every_kind() -> None:
+    scores = random_scores(1)
+    weak = UnitScores(
+        width=scores.width,
+        qk=scores.qk,
+        value=scores.value,
+        mlp=(scores.mlp[0] / 100, *scores.mlp[1:]),
+    )
+    local = plan_for(weak, 0.5, Limits(), "local")
+    assert [len(b.mlp) for b in local.blocks] == [64, 64, 64]
+    isomorphic = plan_for(weak, 0.5, Limits(), "isomorphic")
+    sizes = [len(b.mlp) for b in isomorphic.blocks]
+    assert sizes[0] == 8  # raw scores are compared over blocks: the weak one goes to its floor
+    assert sum(sizes) == pytest.approx(0.5 * 3 * 128, abs=16)
+    assert len(isomorphic.width) == 32
+
+
+@pytest.mark.parametrize("ranking", RANKINGS)
+@pytest.mark.parametrize("kind", ["macs", "params"])
+@pytest.mark.parametrize("value", [0.2, 0.44, 0.8])
+def test_cost_budgets_are_met_from_below(ranking: Ranking, kind: str, value: float) -> None:
+    limits = Limits(align_width=2, align_head_dim=2, align_mlp=2, min_head_dim=2)
+    budget = Budget(kind=kind, value=value)  # type: ignore[arg-type]
+    plan = make_plan(random_scores(3), STRUCTURE, ranking, budget, limits)
+    width, blocks = planned(plan, STRUCTURE)
+    after = cost_of(replace(STRUCTURE, embed_dim=width, blocks=blocks))
+    name = "macs_per_image" if kind == "macs" else "parameters"
+    share = getattr(after, name) / getattr(cost_of(STRUCTURE), name)
+    assert value - 0.02 <= share <= value
+
+
+def test_the_width_is_the_last_to_go_under_a_budget() -> None:
+    limits = Limits(align_width=2, align_head_dim=2, align_mlp=2, min_head_dim=2)
+    widths = [
+        len(
+            make_plan(
+                random_scores(3), STRUCTURE, "isomorphic", Budget(kind="macs", value=v), limits
+            ).width
+        )
+        for v in (0.6, 0.2)
+    ]
+    assert widths[0] == 64 > widths[1]
+
+
+def test_a_budget_below_the_floors_is_an_error() -> None:
+    with pytest.raises(DgpruneError, match="the floors alone cost .* raise the budget"):
+        make_plan(random_scores(0), STRUCTURE, "local", Budget(kind="macs", value=0.01), FOR_COST)
+
+
+def test_options_give_one_budget_and_its_limits() -> None:
+    assert budget_from({"ratio": None, "macs": None}) == Budget(kind="ratio", value=0.5)
+    assert budget_from({"ratio": None, "macs": 0.3}) == Budget(kind="macs", value=0.3)
+    with pytest.raises(DgpruneError, match="--ratio and --macs exclude each other"):
+        budget_from({"ratio": 0.5, "macs": 0.3})
+    macs = Budget(kind="macs", value=0.3)
+    assert limits_from(macs, None, None) == FOR_COST
+    changed = limits_from(macs, "width=16,mlp=64", "heads=1")
+    assert (changed.align_width, changed.align_mlp, changed.min_heads) == (16, 64, 1)
+    with pytest.raises(DgpruneError, match=r"--align 'wdith=8'.*did you mean 'width'"):
+        limits_from(macs, "wdith=8", None)
+    with pytest.raises(DgpruneError, match=r"--floor 'mlp=x' must be one of"):
+        limits_from(macs, None, "mlp=x")

@@ -1,0 +1,56 @@
+"""What the options of `prune` mean: one budget, and the limits that go with it."""
+
+from dataclasses import replace
+
+from dgprune.errors import DgpruneError
+from dgprune.schema import nearest
+from pruning.planning import Budget, Limits
+
+# A ratio may ask for 95 %, so its floors are low; a cost budget keeps what runtimes are fast on.
+FOR_RATIO = Limits()
+FOR_COST = Limits(
+    min_width=48,
+    min_heads=2,
+    min_head_dim=16,
+    min_mlp=64,
+    align_width=32,
+    align_head_dim=8,
+    align_mlp=32,
+)
+
+
+def budget_from(options: dict[str, object]) -> Budget:
+    """The one budget that was given, of ratio, macs, params and plan; ratio 0.5 where none was."""
+    given = {name: value for name, value in options.items() if value is not None}
+    if len(given) > 1:
+        names = " and ".join(f"--{name}" for name in given)
+        raise DgpruneError(f"{names} exclude each other; give one of them")
+    for kind in ("ratio", "macs", "params"):
+        value = given.get(kind)
+        if isinstance(value, float):
+            return Budget(kind=kind, value=value)
+    return Budget(kind="ratio", value=0.5)
+
+
+def limits_from(budget: Budget, align: str | None, floor: str | None) -> Limits:
+    """The defaults of the budget's kind, changed by `--align` and `--floor`."""
+    limits = FOR_RATIO if budget.kind == "ratio" else FOR_COST
+    changes = {
+        **_pairs("--align", "align_", align),
+        **_pairs("--floor", "min_", floor),
+    }
+    return replace(limits, **changes)
+
+
+def _pairs(option: str, prefix: str, text: str | None) -> dict[str, int]:
+    known = [name.removeprefix(prefix) for name in Limits.__slots__ if name.startswith(prefix)]
+    found: dict[str, int] = {}
+    for pair in (text or "").split(",") if text else []:
+        name, _, value = pair.strip().partition("=")
+        if name not in known or not (value.isascii() and value.isdigit()):
+            raise DgpruneError(
+                f"{option} {pair!r} must be one of {', '.join(f'{n}=N' for n in known)}"
+                f"{nearest(name, known) if name not in known else ''}"
+            )
+        found[prefix + name] = int(value)
+    return found
