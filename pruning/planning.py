@@ -9,7 +9,7 @@ import numpy as np
 from dgprune.errors import DgpruneError, require_between
 from dgprune.structure import Structure, cost_of
 from pruning.plan import BlockPlan, Plan, planned
-from pruning.ranking import Axis, Ranking, Scores, keep_by_strength, keep_share, strongest_below
+from pruning.ranking import Axis, Ranking, Scores, keep_by_strength, keep_share, least_strength
 
 BudgetKind = Literal["ratio", "macs", "params"]
 _TOLERANCE = 0.02
@@ -78,11 +78,42 @@ def make_plan(
             limits = replace(limits, align_width=1, align_head_dim=1, align_mlp=1)
         return _plan(scores, axes, keep_share(axes, ranking, budget.value), limits)
 
-    def at(strength: float) -> Plan:
-        return _plan(scores, axes, keep_by_strength(axes, ranking, strength), limits)
+    return _meet(_Search(scores, axes, ranking, limits), _kept_cost(structure, budget.kind), budget)
 
-    kept = _kept_cost(structure, budget.kind)
-    return at(strongest_below(lambda s: kept(at(s)), budget.value, _TOLERANCE))
+
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """Plans by strength, with the width of another one where it is given."""
+
+    scores: UnitScores
+    axes: list[Axis]
+    ranking: Ranking
+    limits: Limits
+
+    def at(self, strength: float, width: int | None = None) -> Plan:
+        kept = keep_by_strength(self.axes, self.ranking, strength)
+        if width is not None:
+            kept[0] = width
+        return _plan(self.scores, self.axes, kept, self.limits)
+
+
+def _meet(search: _Search, kept: Callable[[Plan], float], budget: Budget) -> Plan:
+    """The plan whose cost is nearest to the budget from below.
+
+    One step of the width's alignment can be a sixth of the cost; where it overshoots, that width
+    stays and the inner axes get back what the budget still allows.
+    """
+    plan = search.at(least_strength(lambda s: kept(search.at(s)), budget.value))
+    if kept(plan) < budget.value - _TOLERANCE:
+        width = len(plan.width)
+        strength = least_strength(lambda s: kept(search.at(s, width)), budget.value)
+        plan = search.at(strength, width)
+    if kept(plan) < budget.value - _TOLERANCE:
+        raise DgpruneError(
+            f"the nearest plan keeps {kept(plan):.3f} of the dense {budget.kind}, over "
+            f"{_TOLERANCE:.0%} under {budget.value:g}; choose a finer --align or a higher budget"
+        )
+    return plan
 
 
 def _kept_cost(structure: Structure, kind: BudgetKind) -> Callable[[Plan], float]:

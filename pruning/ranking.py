@@ -79,28 +79,22 @@ def _rankings(axes: Sequence[Axis], ranking: Ranking) -> list[list[int]]:
     return [[i for i, axis in enumerate(axes) if axis.kind == kind] for kind in kinds]
 
 
-def strongest_below(cost: Callable[[float], float], budget: float, tolerance: float) -> float:
+def least_strength(cost: Callable[[float], float], budget: float) -> float:
     """The least strength, from 0 to 1, whose cost is at most `budget`, by bisection.
 
-    Raises DgpruneError where even the floors cost more, or the steps of the alignment are so coarse
-    that the cost falls more than `tolerance` below the budget.
+    Raises DgpruneError where even the floors cost more.
     """
     if cost(1.0) > budget:
         raise DgpruneError(
             f"the floors alone cost {cost(1.0):.3f} of the dense model, more than the budget "
             f"{budget:g}; raise the budget or lower the floors"
         )
+    if cost(0.0) <= budget:
+        return 0.0
     low, high = 0.0, 1.0
-    if cost(low) <= budget:
-        return low
     for _ in range(40):
         middle = (low + high) / 2
         low, high = (low, middle) if cost(middle) <= budget else (middle, high)
-    if cost(high) < budget - tolerance:
-        raise DgpruneError(
-            f"the nearest plan costs {cost(high):.3f} of the dense model, over {tolerance:.0%} "
-            f"under the budget {budget:g}; choose a finer alignment"
-        )
     return high
 
 
