@@ -91,6 +91,9 @@ def prune(
         str, typer.Option(help="fisher, hessian, taylor, l1, l2 or random.")
     ] = "fisher",
     ranking: Annotated[str, typer.Option(help="global, local or isomorphic.")] = "isomorphic",
+    engine: Annotated[
+        str, typer.Option(help="dgprune, or torch-pruning as the paper ran it.")
+    ] = "dgprune",
     ratio: Annotated[
         float | None, typer.Option(help="Share of all units to remove [default: 0.5].")
     ] = None,
@@ -131,6 +134,7 @@ def prune(
         score_images=score_images,
         seed=seed,
         limits=limits_from(budget, align, floor),
+        engine=engine,  # type: ignore[arg-type]
         refit=refit,
         refit_images=refit_images,
     )

@@ -56,12 +56,12 @@ def trace_groups(model: VisionTransformer) -> Groups:
     example = torch.zeros(1, 3, *size, device=parameter.device)
     with torch.enable_grad():
         graph = tp.DependencyGraph().build_dependency(
-            model, example, unwrapped_parameters=_tokens(model), verbose=False
+            model, example, unwrapped_parameters=width_parameters(model), verbose=False
         )
     return Groups(graph=graph, model=model)
 
 
-def _tokens(model: VisionTransformer) -> list[tuple[nn.Parameter, int]]:
+def width_parameters(model: VisionTransformer) -> list[tuple[nn.Parameter, int]]:
     """Parameters outside of layers (tokens, positions, layer scales) and their width axis."""
     owned = {
         id(p)

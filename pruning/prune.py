@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 import torch
 
@@ -25,8 +26,11 @@ from pruning.planning import Budget, Limits, make_plan
 from pruning.ranking import RANKINGS, Ranking
 from pruning.refit import refit
 from pruning.surgery import apply_plan
+from pruning.torch_pruning_engine import prune_by_torch_pruning, skipped_axes
 
 PLAN = "plan.json"
+Engine = Literal["dgprune", "torch-pruning"]
+ENGINES: tuple[Engine, ...] = get_args(Engine)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +48,7 @@ class PruneSpec:
     score_images: int = 256
     seed: int = 0
     limits: Limits = Limits()
+    engine: Engine = "dgprune"
     refit: bool = False
     refit_images: int = 512
 
@@ -54,6 +59,13 @@ class PruneSpec:
             )
         if self.ranking not in RANKINGS:
             raise DgpruneError(f"--ranking {self.ranking!r} must be one of {', '.join(RANKINGS)}")
+        if self.engine not in ENGINES:
+            raise DgpruneError(f"--engine {self.engine!r} must be one of {', '.join(ENGINES)}")
+        if self.engine == "torch-pruning" and (self.refit or self.budget.kind != "ratio"):
+            raise DgpruneError(
+                "--engine torch-pruning knows --ratio only and no refit; "
+                "add --no-refit, or use dgprune"
+            )
         require_between("--score-images", self.score_images, 1, 1e9)
         require_between("--refit-images", self.refit_images, 1, 1e9)
         require_between("--seed", self.seed, 0, MAX_SEED)
@@ -61,7 +73,8 @@ class PruneSpec:
     @property
     def label(self) -> str:
         """A short name, such as hessian-50 or l1-local-macs44."""
-        parts = [self.criterion] + ([] if self.ranking == "global" else [self.ranking])
+        parts = [] if self.engine == "dgprune" else ["tp"]
+        parts += [self.criterion] + ([] if self.ranking == "global" else [self.ranking])
         kind = "" if self.budget.kind == "ratio" else self.budget.kind
         return "-".join([*parts, f"{kind}{100 * self.budget.value:g}"])
 
@@ -87,13 +100,12 @@ def prune(
         progress.line(f"pruning {source.label}: {label}")
         model = source.load()
         images = _Images(source=source, skip=source_spec.skip_bad_images, progress=progress)
-        chosen = plan if plan is not None else _make_plan(model, images, spec)
-        refitted = None
-        if spec.refit:
-            inputs = images.load(spec.refit_images, spec.seed).inputs
-            refitted = refit(model, chosen, inputs, progress)
-        pruned = apply_plan(model, chosen, source.origin.model, refitted)
-        (folder / PLAN).write_text(canonical_json(chosen) + "\n")
+        if spec.engine == "torch-pruning" and plan is None:
+            pruned = _by_torch_pruning(model, images, spec)
+        else:
+            chosen = plan if plan is not None else _make_plan(model, images, spec)
+            pruned = _apply(model, images, spec, chosen)
+            (folder / PLAN).write_text(canonical_json(chosen) + "\n")
         save_checkpoint(
             folder,
             pruned,
@@ -117,8 +129,12 @@ def read_plan(path: Path) -> Plan:
 
 def _asked(spec: PruneSpec) -> Json:
     """The spec as the lineage keeps it: the budget under its own name, refit where it is on."""
-    kept = {k: v for k, v in encode(spec).items() if k not in ("budget", "refit", "refit_images")}
-    return {**kept, spec.budget.kind: spec.budget.value, **_refit_part(spec)}
+    apart = ("budget", "engine", "refit", "refit_images")
+    asked: Json = {key: value for key, value in encode(spec).items() if key not in apart}
+    if spec.engine == "torch-pruning":
+        del asked["limits"]  # it has no floors and no alignment
+        asked["engine"] = spec.engine
+    return {**asked, spec.budget.kind: spec.budget.value, **_refit_part(spec)}
 
 
 def _refit_part(spec: PruneSpec) -> Json:
@@ -148,6 +164,37 @@ class _Images:
             inputs=torch.from_numpy(to_input(images.pixels, preprocessing)),
             labels=torch.from_numpy(images.labels),
         )
+
+
+def _apply(
+    model: VisionTransformer, images: _Images, spec: PruneSpec, plan: Plan
+) -> VisionTransformer:
+    refitted = None
+    if spec.refit:
+        inputs = images.load(spec.refit_images, spec.seed).inputs
+        refitted = refit(model, plan, inputs, images.progress)
+    return apply_plan(model, plan, images.source.origin.model, refitted)
+
+
+def _by_torch_pruning(
+    model: VisionTransformer, images: _Images, spec: PruneSpec
+) -> VisionTransformer:
+    needed = spec.criterion in NEEDS_IMAGES
+    name = images.source.origin.model
+    pruned = prune_by_torch_pruning(
+        model,
+        name,
+        criterion=spec.criterion,
+        ranking=spec.ranking,
+        ratio=spec.budget.value,
+        calibration=images.load(spec.score_images, spec.seed) if needed else None,
+        seed=spec.seed,
+        progress=images.progress,
+    )
+    skipped = skipped_axes(structure_of(model, name), structure_of(pruned, name))
+    if skipped and spec.budget.value > 0:
+        images.progress.line(f"torch-pruning skipped {len(skipped)} group(s): {', '.join(skipped)}")
+    return pruned
 
 
 def _make_plan(model: VisionTransformer, images: _Images, spec: PruneSpec) -> Plan:

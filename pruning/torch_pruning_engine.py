@@ -1,0 +1,119 @@
+"""The paper-faithful engine: torch-pruning's own pruner and importance, unchanged.
+
+It stands for what the paper (arXiv 2504.04196) most probably ran, with what that does: the Hessian
+keeps the last sample only, since `accumulate_grad` stores under another key than it tests; a group
+that would be emptied stays whole; and timm's fused attention divides by the new head dimension,
+which moves the logits. `skipped_axes` names what stayed whole. The correct engine is the rest of
+this package.
+"""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch_pruning as tp
+from torch.nn import functional
+
+from dgprune.errors import DgpruneError
+from dgprune.models import (
+    VisionTransformer,
+    blocks_of,
+    rebuild,
+    set_fused_attention,
+    structure_of,
+)
+from dgprune.progress import SILENT, Progress
+from dgprune.structure import Structure
+from pruning.criteria import Calibration
+from pruning.groups import width_parameters
+from pruning.ranking import Ranking
+
+CRITERIA = ("hessian", "taylor", "l1", "l2", "random")
+_IMPORTANCE: dict[str, Callable[[], Any]] = {
+    "hessian": tp.importance.GroupHessianImportance,
+    "taylor": tp.importance.GroupTaylorImportance,
+    "l1": lambda: tp.importance.GroupMagnitudeImportance(p=1),
+    "l2": lambda: tp.importance.GroupMagnitudeImportance(p=2),
+    "random": tp.importance.RandomImportance,
+}
+
+
+def prune_by_torch_pruning(
+    model: VisionTransformer,
+    name: str,
+    *,
+    criterion: str,
+    ranking: Ranking,
+    ratio: float,
+    calibration: Calibration | None,
+    seed: int,
+    progress: Progress = SILENT,
+) -> VisionTransformer:
+    """A pruned copy of `model` (timm name `name`), as torch-pruning leaves it.
+
+    Raises DgpruneError for a criterion that torch-pruning does not have, or a model that it breaks.
+    """
+    if criterion not in CRITERIA:
+        raise DgpruneError(
+            f"--engine torch-pruning has no criterion {criterion!r}; "
+            f"use one of {', '.join(CRITERIA)}"
+        )
+    pruned = copy.deepcopy(model)
+    set_fused_attention(pruned, False)
+    torch.manual_seed(seed)
+    importance = _IMPORTANCE[criterion]()
+    if calibration is not None:
+        _accumulate(pruned, importance, criterion, calibration, progress)
+    heads = {block.attn.qkv: block.attn.num_heads for block in blocks_of(pruned)}
+    pruner = tp.pruner.MetaPruner(
+        pruned,
+        torch.zeros(1, 3, *pruned.patch_embed.img_size),
+        importance=importance,
+        global_pruning=ranking != "local",
+        isomorphic=ranking == "isomorphic",
+        pruning_ratio=ratio,
+        ignored_layers=[m for n, m in pruned.named_modules() if n in ("head", "head_dist")],
+        num_heads=dict(heads),
+        out_channel_groups={},  # its default is one dictionary that all pruners share
+        in_channel_groups={},
+        unwrapped_parameters=width_parameters(pruned),
+    )
+    pruner.step()
+    for block in blocks_of(pruned):
+        block.attn.num_heads = pruner.num_heads[block.attn.qkv]
+    pruned.embed_dim = pruned.patch_embed.proj.out_channels
+    return rebuild(structure_of(pruned, name), dict(pruned.state_dict()))
+
+
+def skipped_axes(before: Structure, after: Structure) -> list[str]:
+    """Axes that kept every unit although a ratio was asked for."""
+    skipped = ["width"] if before.embed_dim == after.embed_dim else []
+    for index, (old, new) in enumerate(zip(before.blocks, after.blocks, strict=True)):
+        if old.attention_dim == new.attention_dim:
+            skipped.append(f"attention of block {index}")
+        if old.mlp_hidden == new.mlp_hidden:
+            skipped.append(f"MLP of block {index}")
+    return skipped
+
+
+def _accumulate(
+    model: VisionTransformer,
+    importance: Any,
+    criterion: str,
+    calibration: Calibration,
+    progress: Progress,
+) -> None:
+    """Gradients in the way of torch-pruning's documentation, a sample or a batch at a time."""
+    model.zero_grad()
+    if criterion == "taylor":
+        loss = functional.cross_entropy(model(calibration.inputs), calibration.labels)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return
+    importance.zero_grad()
+    samples = range(len(calibration.labels))
+    for i in progress.track(samples, len(samples), "scoring"):
+        model.zero_grad()
+        logits = model(calibration.inputs[i : i + 1])
+        functional.cross_entropy(logits, calibration.labels[i : i + 1]).backward()  # type: ignore[no-untyped-call]
+        importance.accumulate_grad(model)

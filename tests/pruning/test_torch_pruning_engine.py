@@ -1,0 +1,111 @@
+"""The paper-faithful engine: torch-pruning's own results, its habits made visible."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import torch_pruning as tp
+
+from dgprune.checkpoint import load_model, open_checkpoint
+from dgprune.errors import DgpruneError
+from dgprune.models import VisionTransformer, structure_of
+from dgprune.source import SourceSpec
+from dgprune.structure import cost_of
+from pruning.criteria import Calibration
+from pruning.planning import Budget
+from pruning.prune import PruneSpec, prune
+from pruning.torch_pruning_engine import CRITERIA, prune_by_torch_pruning, skipped_axes
+from tests.conftest import MICRO, TinyChain
+
+
+@pytest.fixture
+def calibration() -> Calibration:
+    generator = torch.Generator().manual_seed(3)
+    return Calibration(
+        inputs=torch.randn(6, 3, 32, 32, generator=generator),
+        labels=torch.randint(0, 10, (6,), generator=generator),
+    )
+
+
+@pytest.mark.parametrize("criterion", CRITERIA)
+def test_every_criterion_prunes_to_a_model_that_runs(
+    micro: VisionTransformer, calibration: Calibration, criterion: str
+) -> None:
+    pruned = prune_by_torch_pruning(
+        micro,
+        MICRO,
+        criterion=criterion,
+        ranking="global",
+        ratio=0.5,
+        calibration=calibration if criterion in ("hessian", "taylor") else None,
+        seed=0,
+    )
+    after = structure_of(pruned, MICRO)
+    assert cost_of(after).macs_per_image < cost_of(structure_of(micro, MICRO)).macs_per_image
+    assert pruned(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
+    assert structure_of(micro, MICRO).embed_dim == 96
+
+
+def test_its_hessian_keeps_one_sample_only(
+    micro: VisionTransformer, calibration: Calibration
+) -> None:
+    """The known fault this engine keeps: adding samples before the last one changes nothing."""
+    last = Calibration(inputs=calibration.inputs[-1:], labels=calibration.labels[-1:])
+    kept = [
+        prune_by_torch_pruning(
+            micro, MICRO, criterion="hessian", ranking="global", ratio=0.4, calibration=c, seed=0
+        ).state_dict()
+        for c in (calibration, last)
+    ]
+    assert kept[0].keys() == kept[1].keys()
+    assert all(torch.equal(kept[0][key], kept[1][key]) for key in kept[0])
+
+
+def test_it_is_torch_prunings_own_pruner(micro: VisionTransformer) -> None:
+    ours = prune_by_torch_pruning(
+        micro, MICRO, criterion="l2", ranking="local", ratio=0.5, calibration=None, seed=0
+    )
+    after = structure_of(ours, MICRO)
+    assert (after.embed_dim, {b.mlp_hidden for b in after.blocks}) == (48, {192})
+    assert tp.__version__
+
+
+def test_a_group_that_stayed_whole_is_named(micro: VisionTransformer) -> None:
+    before = structure_of(micro, MICRO)
+    pruned = prune_by_torch_pruning(
+        micro, MICRO, criterion="l1", ranking="global", ratio=0.95, calibration=None, seed=0
+    )
+    after = structure_of(pruned, MICRO)
+    named = skipped_axes(before, after)
+    whole = sum(b.attention_dim == 96 for b in after.blocks) + (after.embed_dim == 96)
+    whole += sum(b.mlp_hidden == 384 for b in after.blocks)
+    assert len(named) == whole
+    assert skipped_axes(before, before) == [
+        "width",
+        *(f"{kind} of block {i}" for i in range(4) for kind in ("attention", "MLP")),
+    ]
+
+
+def test_both_engines_write_the_same_kind_of_checkpoint(chain: TinyChain, tmp_path: Path) -> None:
+    source = SourceSpec(model=str(chain.dense), data=chain.data, target=chain.target)
+    budget = Budget(kind="ratio", value=0.5)
+    for engine, label in (("dgprune", "l2-50"), ("torch-pruning", "tp-l2-50")):
+        spec = PruneSpec(criterion="l2", budget=budget, engine=engine)  # type: ignore[arg-type]
+        checkpoint = open_checkpoint(prune(source, spec, tmp_path / "out").path)
+        assert checkpoint.meta.label == label
+        assert load_model(checkpoint)(torch.zeros(1, 3, 32, 32)).shape == (1, 2)
+
+
+@pytest.mark.parametrize(
+    "change", [{"refit": True}, {"budget": Budget(kind="macs", value=0.5)}, {"engine": "tp"}]
+)
+def test_what_it_cannot_do_is_refused(change: dict[str, object]) -> None:
+    with pytest.raises(DgpruneError, match="--engine"):
+        PruneSpec(**{"engine": "torch-pruning", **change})  # type: ignore[arg-type]
+
+
+def test_it_has_no_fisher(micro: VisionTransformer) -> None:
+    with pytest.raises(DgpruneError, match="no criterion 'fisher'"):
+        prune_by_torch_pruning(
+            micro, MICRO, criterion="fisher", ranking="global", ratio=0.5, calibration=None, seed=0
+        )
