@@ -5,7 +5,7 @@ from pathlib import Path
 
 from dgprune.errors import DgpruneError
 from dgprune.lineage import LineageStep, Origin
-from dgprune.models import VisionTransformer, Weights, rebuild, structure_of
+from dgprune.models import Transformer, Weights, rebuild, structure_of
 from dgprune.schema import (
     canonical_json,
     decode,
@@ -45,7 +45,7 @@ class Checkpoint:
 
 def save_checkpoint(
     folder: Path,
-    model: VisionTransformer,
+    model: Transformer,
     *,
     digest: str,
     label: str,
@@ -98,7 +98,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(path=path, meta=meta, structure=structure)
 
 
-def load_model(checkpoint: Checkpoint) -> VisionTransformer:
+def load_model(checkpoint: Checkpoint) -> Transformer:
     """The model of a checkpoint, in evaluation mode."""
     from dgprune.weights import read_weights
 

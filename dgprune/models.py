@@ -7,18 +7,21 @@ import dgprune.torchvision_shim  # noqa: F401 - makes timm importable
 import timm
 import torch
 from timm.data.config import resolve_model_data_config
+from timm.layers.layer_scale import LayerScale
+from timm.models.beit import Beit
 from timm.models.deit import VisionTransformerDistilled
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 import dgprune.micro  # noqa: F401 - registers the quickstart's model
+from dgprune.beit import plain
 from dgprune.data.preprocessing import RESAMPLING, Preprocessing
 from dgprune.errors import DgpruneError
 from dgprune.schema import nearest
 from dgprune.structure import Block, Structure
 
 __all__ = [
-    "VisionTransformer",
+    "Transformer",
     "Weights",
     "bare_model",
     "blocks_of",
@@ -31,11 +34,12 @@ __all__ = [
     "skeleton",
     "structure_of",
 ]
-FAMILIES = ("vit_", "deit_", "deit3_")
+Transformer = VisionTransformer | Beit
+FAMILIES = ("vit_", "deit_", "deit3_", "beit_", "beitv2_")
 Weights = dict[str, torch.Tensor]
 
 
-def create(name: str, *, num_classes: int, image_size: int | None) -> VisionTransformer:
+def create(name: str, *, num_classes: int, image_size: int | None) -> Transformer:
     """A randomly initialised timm model; seed torch first.
 
     `image_size` None keeps the model's own.     Raises DgpruneError for an unknown name (with the
@@ -43,33 +47,39 @@ def create(name: str, *, num_classes: int, image_size: int | None) -> VisionTran
     """
     require_supported_name(name)
     try:
-        model = create_timm(name, num_classes=num_classes, img_size=image_size)
+        model = plain_timm(name, num_classes=num_classes, img_size=image_size)
     except AssertionError as error:
         raise DgpruneError(f"{name} cannot take {image_size} px images: {error}") from None
     structure_of(model, name)
     return model.eval()
 
 
-def create_timm(name: str, **arguments: Any) -> VisionTransformer:
+def create_timm(name: str, **arguments: Any) -> Transformer:
     """Timm's own model; an argument that is None keeps the model's default.
 
     timm annotates models as plain modules; the family check of `structure_of` stands behind this
     type.
     """
     given = {key: value for key, value in arguments.items() if value is not None}
-    return cast(VisionTransformer, timm.create_model(name, **given))
+    return cast(Transformer, timm.create_model(name, **given))
 
 
-def blocks_of(model: VisionTransformer) -> list[Any]:
+def plain_timm(name: str, **arguments: Any) -> Transformer:
+    """Like `create_timm`, in the form this project works on (BEiT becomes plain layers)."""
+    model = create_timm(name, **arguments)
+    return plain(model) if isinstance(model, Beit) else model
+
+
+def blocks_of(model: Transformer) -> list[Any]:
     """The transformer blocks, whose parts timm leaves untyped."""
     return list(model.blocks)
 
 
-def bare_model(name: str) -> VisionTransformer:
+def bare_model(name: str) -> Transformer:
     """The timm model of that name, without memory for its weights (on torch's meta device)."""
     require_supported_name(name)
     with torch.device("meta"):
-        model = create_timm(name)
+        model = plain_timm(name)
     structure_of(model, name)
     return model
 
@@ -99,14 +109,16 @@ def preprocessing_of(model: nn.Module, image_size: int) -> Preprocessing:
 
 
 def structure_of(model: nn.Module, name: str) -> Structure:
-    """The structure of a timm ViT or DeiT, read off its layers.
+    """The structure of a ViT, DeiT or plain BEiT, read off its layers.
 
     Raises DgpruneError where the model has parts that a Structure does not describe.
     """
-    if type(model) not in (VisionTransformer, VisionTransformerDistilled):
-        raise DgpruneError(f"{name} is a {type(model).__name__}; supported are ViT and DeiT")
-    assert isinstance(model, VisionTransformer)
-    embedding = model.patch_embed
+    if type(model) not in (VisionTransformer, VisionTransformerDistilled, Beit):
+        raise DgpruneError(f"{name} is a {type(model).__name__}; supported are ViT, DeiT and BEiT")
+    assert isinstance(model, VisionTransformer | Beit)
+    if not all(_is_plain(block) for block in blocks_of(model)):
+        raise DgpruneError(f"{name} has blocks that cannot be pruned yet; use a plain ViT")
+    embedding, first = model.patch_embed, blocks_of(model)[0]
     structure = Structure(
         model=name,
         image_size=embedding.img_size[0],
@@ -115,9 +127,11 @@ def structure_of(model: nn.Module, name: str) -> Structure:
         embed_dim=embedding.proj.out_channels,
         prefix_tokens=model.num_prefix_tokens,
         classifiers=2 if isinstance(model, VisionTransformerDistilled) else 1,
-        qkv_bias=blocks_of(model)[0].attn.qkv.bias is not None,
-        layer_scale=hasattr(blocks_of(model)[0].ls1, "gamma"),
-        class_position=not model.no_embed_class,
+        qkv_bias=first.attn.qkv.bias is not None,
+        layer_scale=hasattr(getattr(first, "ls1", None), "gamma"),
+        class_position=not getattr(model, "no_embed_class", False),
+        absolute_position=model.pos_embed is not None,
+        relative_position=getattr(first.attn, "relative_position_bias_table", None) is not None,
         blocks=tuple(_block_of(block) for block in blocks_of(model)),
     )
     have = {key: tuple(value.shape) for key, value in model.state_dict().items()}
@@ -126,6 +140,12 @@ def structure_of(model: nn.Module, name: str) -> Structure:
         odd = sorted(key for key in have.keys() | need.keys() if have.get(key) != need.get(key))
         raise DgpruneError(f"{name} has parts that cannot be pruned yet ({', '.join(odd[:3])})")
     return structure
+
+
+def _is_plain(block: Any) -> bool:
+    """Whether a block is one attention and one MLP of two layers."""
+    parts = (("attn", "qkv"), ("attn", "proj"), ("mlp", "fc1"), ("mlp", "fc2"))
+    return all(hasattr(getattr(block, part, None), layer) for part, layer in parts)
 
 
 def _block_of(block: Any) -> Block:
@@ -137,7 +157,7 @@ def _block_of(block: Any) -> Block:
     )
 
 
-def rebuild(structure: Structure, weights: Weights) -> VisionTransformer:
+def rebuild(structure: Structure, weights: Weights) -> Transformer:
     """The model of `structure` holding `weights`, in evaluation mode.
 
     Raises DgpruneError where names or shapes of the weights do not fit the structure.
@@ -153,11 +173,11 @@ def rebuild(structure: Structure, weights: Weights) -> VisionTransformer:
     return model.eval()
 
 
-def skeleton(structure: Structure) -> VisionTransformer:
+def skeleton(structure: Structure) -> Transformer:
     """The model of `structure` without memory for its weights (on torch's meta device)."""
     with torch.device("meta"):
         require_supported_name(structure.model)
-        model = create_timm(
+        model = plain_timm(
             structure.model, num_classes=structure.num_classes, img_size=structure.image_size
         )
         blocks = blocks_of(model)
@@ -171,16 +191,19 @@ def skeleton(structure: Structure) -> VisionTransformer:
     return model
 
 
-def _narrow_width(model: VisionTransformer, structure: Structure) -> None:
+def _narrow_width(model: Transformer, structure: Structure) -> None:
     width = structure.embed_dim
     model.embed_dim = model.num_features = model.head_hidden_size = width
-    old = model.patch_embed.proj
-    model.patch_embed.proj = nn.Conv2d(3, width, old.kernel_size, old.stride)
-    for name in ("cls_token", "dist_token", "pos_embed"):
+    patch = structure.patch_size
+    model.patch_embed.proj = nn.Conv2d(3, width, patch, patch)
+    for name in ("cls_token", "reg_token", "dist_token", "pos_embed"):
         token = getattr(model, name, None)
         if token is not None:
             setattr(model, name, nn.Parameter(token.new_empty(*token.shape[:-1], width)))
-    model.norm = _layer_norm(model.norm, width)
+    if isinstance(model.norm, nn.Identity):  # the mean over tokens is normalised, not the tokens
+        model.fc_norm = _layer_norm(model.fc_norm, width)
+    else:
+        model.norm = _layer_norm(model.norm, width)
     for name in ("head", "head_dist"):
         if hasattr(model, name):
             setattr(model, name, nn.Linear(width, structure.num_classes))
@@ -197,8 +220,14 @@ def _narrow_block(block: Any, wanted: Block, width: int) -> None:
     attention.proj = nn.Linear(inner, width)
     mlp.fc1 = nn.Linear(width, wanted.mlp_hidden)
     mlp.fc2 = nn.Linear(wanted.mlp_hidden, width)
-    for scale in (block.ls1, block.ls2):
-        if hasattr(scale, "gamma"):
+    table = getattr(attention, "relative_position_bias_table", None)
+    if table is not None:
+        attention.relative_position_bias_table = nn.Parameter(
+            table.new_empty(len(table), wanted.num_heads)
+        )
+    for name in ("ls1", "ls2"):
+        scale = getattr(block, name, None)
+        if isinstance(scale, LayerScale):
             scale.gamma = nn.Parameter(scale.gamma.new_empty(width))
 
 

@@ -8,7 +8,7 @@ from dgprune.checkpoint import Checkpoint, is_checkpoint, load_model, open_check
 from dgprune.data import DataSet, Split, leave_one_out, open_data
 from dgprune.errors import MAX_SEED, DgpruneError, require_between
 from dgprune.lineage import LineageStep, Origin, next_step
-from dgprune.models import VisionTransformer, bare_model, preprocessing_of
+from dgprune.models import Transformer, bare_model, preprocessing_of
 from dgprune.schema import encode
 from dgprune.weights import PRETRAINED, identify, load_timm
 
@@ -40,7 +40,7 @@ class Source:
     origin: Origin
     lineage: tuple[LineageStep, ...]
     label: str
-    load: Callable[[], VisionTransformer]
+    load: Callable[[], Transformer]
 
 
 def open_source(spec: SourceSpec) -> Source:
@@ -118,7 +118,7 @@ def _from_timm(spec: SourceSpec, data: DataSet, split: Split) -> Source:
         "classes": len(data.classes),
     }
 
-    def load() -> VisionTransformer:
+    def load() -> Transformer:
         return load_timm(
             spec.model,
             weights,

@@ -35,6 +35,8 @@ class Structure:
     qkv_bias: bool
     layer_scale: bool
     class_position: bool
+    absolute_position: bool = True
+    relative_position: bool = False
     blocks: tuple[Block, ...]
 
     @property
@@ -67,6 +69,7 @@ def cost_of(structure: Structure) -> ModelCost:
     macs = structure.patches * embedding
     macs += structure.classifiers * width * structure.num_classes
     positions = structure.patches + (structure.prefix_tokens if structure.class_position else 0)
+    positions = positions if structure.absolute_position else 0
     parameters = embedding + width + width * (structure.prefix_tokens + positions)
     parameters += structure.classifiers * (width + 1) * structure.num_classes + 2 * width
     for block in structure.blocks:
@@ -75,5 +78,8 @@ def cost_of(structure: Structure) -> ModelCost:
         macs += 2 * tokens**2 * attention
         parameters += 4 * width * attention + 2 * width * block.mlp_hidden
         parameters += (3 * attention if structure.qkv_bias else 0) + 2 * width + block.mlp_hidden
+        if structure.relative_position:
+            side = structure.image_size // structure.patch_size
+            parameters += ((2 * side - 1) ** 2 + 3) * block.num_heads
         parameters += 4 * width + (2 * width if structure.layer_scale else 0)
     return ModelCost(macs_per_image=macs, parameters=parameters)

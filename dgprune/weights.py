@@ -8,18 +8,18 @@ import timm
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from timm.models.vision_transformer import checkpoint_filter_fn
+from timm.models.beit import Beit
+from timm.models.beit import checkpoint_filter_fn as filter_beit
+from timm.models.vision_transformer import checkpoint_filter_fn as filter_vit
 
+from dgprune.beit import plain
 from dgprune.errors import DgpruneError
 from dgprune.models import (
-    VisionTransformer,
+    Transformer,
     Weights,
-    bare_model,
     create,
     create_timm,
-    rebuild,
     require_supported_name,
-    structure_of,
 )
 from dgprune.schema import file_sha256
 
@@ -28,7 +28,7 @@ PRETRAINED, RANDOM = "pretrained", "random"
 
 def load_timm(
     name: str, weights: str, *, num_classes: int, image_size: int | None, seed: int
-) -> VisionTransformer:
+) -> Transformer:
     """A timm model with `weights` ("pretrained", "random" or a .safetensors file).
 
     A classifier of another number of classes is left out and starts from chance, by `seed`;
@@ -42,13 +42,19 @@ def load_timm(
         return _from_hub(name, num_classes=num_classes, image_size=image_size)
     state = read_weights(Path(weights))
     _require_fit(name, state, weights)
-    model = create(name, num_classes=num_classes, image_size=image_size)
-    fitted = checkpoint_filter_fn(state, model)
+    create(name, num_classes=num_classes, image_size=image_size)  # its errors are the clearer ones
+    torch.manual_seed(seed)
+    model = create_timm(name, num_classes=num_classes, img_size=image_size)
+    fitted = filter_beit(state, model) if isinstance(model, Beit) else filter_vit(state, model)
     own = model.state_dict()
     for key in list(fitted):
         if key.split(".")[0] in ("head", "head_dist") and fitted[key].shape != own[key].shape:
             fitted[key] = own[key]
-    return rebuild(structure_of(model, name), fitted)
+    try:
+        model.load_state_dict(fitted)
+    except RuntimeError as error:
+        raise DgpruneError(f"--weights {weights} is not a {name}: {str(error)[:200]}") from None
+    return (plain(model) if isinstance(model, Beit) else model).eval()
 
 
 def identify(weights: str, seed: int) -> tuple[str, str]:
@@ -97,7 +103,8 @@ def _require_safetensors(path: Path) -> Path:
 def _require_fit(name: str, state: Weights, weights: str) -> None:
     """Compares names and shapes with the model as timm makes it, classifier apart."""
     require_supported_name(name)
-    reference = bare_model(name).state_dict()
+    with torch.device("meta"):
+        reference = create_timm(name).state_dict()
     for key, value in reference.items():
         if key not in state:
             raise DgpruneError(
@@ -119,7 +126,7 @@ def _require_fit(name: str, state: Weights, weights: str) -> None:
         )
 
 
-def _from_hub(name: str, *, num_classes: int, image_size: int | None) -> VisionTransformer:
+def _from_hub(name: str, *, num_classes: int, image_size: int | None) -> Transformer:
     create(
         name, num_classes=num_classes, image_size=image_size
     )  # its errors are clearer than the hub's
@@ -131,4 +138,4 @@ def _from_hub(name: str, *, num_classes: int, image_size: int | None) -> VisionT
             f"the hub gave no weights for {name} ({reason}); "
             "pass --weights FILE.safetensors or random"
         ) from None
-    return model.eval()
+    return (plain(model) if isinstance(model, Beit) else model).eval()

@@ -12,7 +12,7 @@ from dgprune.data.split import balanced
 from dgprune.environment import installed_libraries
 from dgprune.errors import DgpruneError
 from dgprune.lineage import Origin, next_step
-from dgprune.models import VisionTransformer
+from dgprune.models import Transformer
 from dgprune.progress import SILENT, Progress
 from dgprune.schema import canonical_json, encode, file_sha256, seal
 from dgprune.source import split_for
@@ -81,9 +81,7 @@ def export_onnx(spec: ExportSpec, out: Path, progress: Progress = SILENT) -> Don
     return run_stage(folder, open_artefact, build, progress)
 
 
-def _write_graph(
-    file: Path, model: VisionTransformer, checkpoint: Checkpoint, spec: OnnxSpec
-) -> None:
+def _write_graph(file: Path, model: Transformer, checkpoint: Checkpoint, spec: OnnxSpec) -> None:
     origin = checkpoint.meta.origin
     metadata = {
         "dgprune.checkpoint": checkpoint.meta.digest,

@@ -10,7 +10,7 @@ import onnx
 import torch
 
 from dgprune.errors import DgpruneError, require_between
-from dgprune.models import VisionTransformer, set_fused_attention
+from dgprune.models import Transformer, set_fused_attention
 
 INPUT, OUTPUT = "images", "logits"
 
@@ -36,9 +36,7 @@ class OnnxSpec:
             raise DgpruneError(f"--opset {self.opset} is outside 18 to 20")
 
 
-def onnx_graph(
-    model: VisionTransformer, spec: OnnxSpec, metadata: dict[str, str]
-) -> onnx.ModelProto:
+def onnx_graph(model: Transformer, spec: OnnxSpec, metadata: dict[str, str]) -> onnx.ModelProto:
     """The checked graph of `model`: images [batch, 3, px, px] in, logits [batch, classes] out.
 
     `metadata` is stored in the file, so that it is usable alone.

@@ -8,14 +8,14 @@ import torch
 from dgprune.artefact import Parity
 from dgprune.data.preprocessing import Floats
 from dgprune.errors import DgpruneError
-from dgprune.models import VisionTransformer
+from dgprune.models import Transformer
 
 MIN_COSINE = 0.99999
 MAX_DIFFERENCE = 1e-3
 _CHUNK = 64
 
 
-def check_parity(model: VisionTransformer, file: Path, inputs: Floats, batch: str) -> Parity:
+def check_parity(model: Transformer, file: Path, inputs: Floats, batch: str) -> Parity:
     """Compares the logits of `file` in ONNX Runtime with those of `model` on inputs [n, 3, px, px].
 
     Raises DgpruneError where a logit is not finite, differs by more than 1e-3 x max(1, |logit|), or
@@ -50,7 +50,7 @@ def check_parity(model: VisionTransformer, file: Path, inputs: Floats, batch: st
 
 
 @torch.no_grad()
-def _torch_logits(model: VisionTransformer, inputs: Floats, chunk: int) -> Floats:
+def _torch_logits(model: Transformer, inputs: Floats, chunk: int) -> Floats:
     starts = range(0, len(inputs), chunk)
     parts = [model(torch.from_numpy(inputs[start : start + chunk])) for start in starts]
     logits: Floats = torch.cat(parts).numpy()

@@ -21,7 +21,7 @@ from torch.func import functional_call, grad, vmap
 from torch.nn import functional
 
 from dgprune.errors import DgpruneError
-from dgprune.models import VisionTransformer
+from dgprune.models import Transformer
 from dgprune.progress import SILENT, Progress
 from pruning.gates import gate_fisher
 from pruning.groups import Groups, Sensitivity, score_groups
@@ -98,7 +98,7 @@ def _gradient_sensitivity(
 
 
 def gradient_moments(
-    model: VisionTransformer,
+    model: Transformer,
     calibration: Calibration,
     *,
     second_order: bool,

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.hooks import RemovableHandle
 
-from dgprune.models import VisionTransformer, blocks_of
+from dgprune.models import Transformer, blocks_of
 from dgprune.progress import SILENT, Progress
 from pruning.planning import UnitScores
 from pruning.ranking import Scores
@@ -55,7 +55,7 @@ class _Totals:
 
 
 def gate_fisher(
-    model: VisionTransformer, inputs: Tensor, labels: Tensor, progress: Progress = SILENT
+    model: Transformer, inputs: Tensor, labels: Tensor, progress: Progress = SILENT
 ) -> UnitScores:
     """Fisher score of every unit, summed over samples: inputs [n, 3, px, px], labels [n].
 
@@ -88,7 +88,7 @@ def gate_fisher(
     )
 
 
-def _empty(model: VisionTransformer) -> _Totals:
+def _empty(model: Transformer) -> _Totals:
     blocks = blocks_of(model)
     shapes = [(b.attn.num_heads, b.attn.qkv.out_features // 3 // b.attn.num_heads) for b in blocks]
     return _Totals(
@@ -99,7 +99,7 @@ def _empty(model: VisionTransformer) -> _Totals:
     )
 
 
-def _listen(model: VisionTransformer, totals: _Totals) -> list[RemovableHandle]:
+def _listen(model: Transformer, totals: _Totals) -> list[RemovableHandle]:
     """Hooks on every activation that has gates; for the width, on all that writes to it."""
     handles = []
     for index, block in enumerate(blocks_of(model)):
@@ -108,7 +108,7 @@ def _listen(model: VisionTransformer, totals: _Totals) -> list[RemovableHandle]:
         handles.append(block.mlp.fc2.register_forward_pre_hook(_on_input(totals.hidden(index))))
         for writer in (block.drop_path1, block.drop_path2):
             handles.append(writer.register_forward_hook(_on_output(totals.width_of_batch.append)))
-    handles.append(model.norm_pre.register_forward_hook(_on_output(totals.width_of_batch.append)))
+    handles.append(model.pos_drop.register_forward_hook(_on_output(totals.width_of_batch.append)))
     return handles
 
 

@@ -14,7 +14,7 @@ import torch
 import torch_pruning as tp
 from torch import Tensor, nn
 
-from dgprune.models import VisionTransformer, blocks_of, set_fused_attention
+from dgprune.models import Transformer, blocks_of, set_fused_attention
 from pruning.planning import UnitScores
 from pruning.ranking import Scores
 
@@ -26,7 +26,7 @@ class Groups:
     """A traced graph with the root layer of every prunable axis."""
 
     graph: tp.DependencyGraph
-    model: VisionTransformer
+    model: Transformer
 
     @property
     def width_root(self) -> nn.Conv2d:
@@ -48,7 +48,7 @@ class Groups:
         return root
 
 
-def trace_groups(model: VisionTransformer) -> Groups:
+def trace_groups(model: Transformer) -> Groups:
     """Traces `model`, whose attention is unfused from here on (the graph sees each product)."""
     set_fused_attention(model, False)
     parameter = next(model.parameters())
@@ -56,12 +56,16 @@ def trace_groups(model: VisionTransformer) -> Groups:
     example = torch.zeros(1, 3, *size, device=parameter.device)
     with torch.enable_grad():
         graph = tp.DependencyGraph().build_dependency(
-            model, example, unwrapped_parameters=width_parameters(model), verbose=False
+            model,
+            example,
+            unwrapped_parameters=width_parameters(model),
+            ignored_params=position_tables(model),
+            verbose=False,
         )
     return Groups(graph=graph, model=model)
 
 
-def width_parameters(model: VisionTransformer) -> list[tuple[nn.Parameter, int]]:
+def width_parameters(model: Transformer) -> list[tuple[nn.Parameter, int]]:
     """Parameters outside of layers (tokens, positions, layer scales) and their width axis."""
     owned = {
         id(p)
@@ -69,7 +73,14 @@ def width_parameters(model: VisionTransformer) -> list[tuple[nn.Parameter, int]]
         if isinstance(module, nn.Linear | nn.Conv2d | nn.LayerNorm)
         for p in module.parameters(recurse=False)
     }
+    owned |= {id(table) for table in position_tables(model)}
     return [(p, p.ndim - 1) for p in model.parameters() if id(p) not in owned]
+
+
+def position_tables(model: Transformer) -> list[nn.Parameter]:
+    """BEiT's tables of bias by relative position: a column belongs to a head, not to a channel."""
+    tables = [getattr(b.attn, "relative_position_bias_table", None) for b in blocks_of(model)]
+    return [table for table in tables if table is not None]
 
 
 def score_groups(groups: Groups, sensitivity: Sensitivity) -> UnitScores:

@@ -12,7 +12,7 @@ from dgprune.data.images import Loading
 from dgprune.data.split import balanced
 from dgprune.errors import MAX_SEED, DgpruneError, require_between
 from dgprune.lineage import next_step
-from dgprune.models import VisionTransformer, structure_of
+from dgprune.models import Transformer, structure_of
 from dgprune.progress import SILENT, Progress
 from dgprune.schema import Json, canonical_json, decode, digest, encode, read_json
 from dgprune.source import Source, SourceSpec, open_source
@@ -166,9 +166,7 @@ class _Images:
         )
 
 
-def _apply(
-    model: VisionTransformer, images: _Images, spec: PruneSpec, plan: Plan
-) -> VisionTransformer:
+def _apply(model: Transformer, images: _Images, spec: PruneSpec, plan: Plan) -> Transformer:
     refitted = None
     if spec.refit:
         inputs = images.load(spec.refit_images, spec.seed).inputs
@@ -176,9 +174,7 @@ def _apply(
     return apply_plan(model, plan, images.source.origin.model, refitted)
 
 
-def _by_torch_pruning(
-    model: VisionTransformer, images: _Images, spec: PruneSpec
-) -> VisionTransformer:
+def _by_torch_pruning(model: Transformer, images: _Images, spec: PruneSpec) -> Transformer:
     needed = spec.criterion in NEEDS_IMAGES
     name = images.source.origin.model
     pruned = prune_by_torch_pruning(
@@ -197,7 +193,7 @@ def _by_torch_pruning(
     return pruned
 
 
-def _make_plan(model: VisionTransformer, images: _Images, spec: PruneSpec) -> Plan:
+def _make_plan(model: Transformer, images: _Images, spec: PruneSpec) -> Plan:
     needed = spec.criterion in NEEDS_IMAGES
     calibration = images.load(spec.score_images, spec.seed) if needed else None
     structure = structure_of(model, images.source.origin.model)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.hooks import RemovableHandle
 
-from dgprune.models import VisionTransformer, blocks_of
+from dgprune.models import Transformer, blocks_of
 from dgprune.progress import SILENT, Progress
 from pruning.plan import Plan
 
@@ -68,9 +68,7 @@ class _Layer:
 
 
 @torch.no_grad()
-def refit(
-    model: VisionTransformer, plan: Plan, inputs: Tensor, progress: Progress = SILENT
-) -> Refitted:
+def refit(model: Transformer, plan: Plan, inputs: Tensor, progress: Progress = SILENT) -> Refitted:
     """New weight and bias of every layer whose input `plan` shrinks, by the layer's name.
 
     `inputs` [n, 3, px, px] are source images; labels are not needed.
@@ -96,7 +94,7 @@ def refit(
 
 
 @torch.no_grad()
-def write(model: VisionTransformer, refitted: Mapping[str, tuple[Tensor, Tensor | None]]) -> None:
+def write(model: Transformer, refitted: Mapping[str, tuple[Tensor, Tensor | None]]) -> None:
     """Puts refitted weights into the pruned `model`, in place."""
     for name, (weight, bias) in refitted.items():
         layer = model.get_submodule(name)
@@ -107,7 +105,7 @@ def write(model: VisionTransformer, refitted: Mapping[str, tuple[Tensor, Tensor 
 
 
 def _listen_inside(
-    model: VisionTransformer, plan: Plan, layers: dict[str, _Layer]
+    model: Transformer, plan: Plan, layers: dict[str, _Layer]
 ) -> list[RemovableHandle]:
     """Proj and fc2: y is the kept part of x."""
     handles = []
@@ -130,7 +128,7 @@ def _select(moments: Moments, columns: list[int]) -> Callable[..., None]:
 
 
 def _listen_to_norms(
-    model: VisionTransformer, plan: Plan, layers: dict[str, _Layer]
+    model: Transformer, plan: Plan, layers: dict[str, _Layer]
 ) -> list[RemovableHandle]:
     """qkv, fc1 and classifier: y is the LayerNorm of the kept part of the stream."""
     width, handles = list(plan.width), []
@@ -146,11 +144,15 @@ def _listen_to_norms(
         rows = [part * channels + c for part, chosen in enumerate(parts) for c in chosen]
         listen(block.norm1, f"blocks.{index}.attn.qkv", rows, None)
         listen(block.norm2, f"blocks.{index}.mlp.fc1", list(kept.mlp), None)
-    if model.global_pool == "token":
+    classes = list(range(model.num_classes))
+    if isinstance(model.norm, nn.Identity):
+        assert isinstance(model.fc_norm, nn.LayerNorm)
+        listen(model.fc_norm, "head", classes, None)
+    elif model.global_pool == "token":
         for token, name in enumerate(("head", "head_dist")):
             if hasattr(model, name):
                 assert isinstance(model.norm, nn.LayerNorm)
-                listen(model.norm, name, list(range(model.num_classes)), token)
+                listen(model.norm, name, classes, token)
     return handles
 
 
@@ -160,7 +162,9 @@ def _narrow(moments: Moments, width: list[int], token: int | None) -> Callable[.
         kept = functional.layer_norm(
             stream, (len(width),), norm.weight[width], norm.bias[width], norm.eps
         )
-        at = slice(None) if token is None else slice(token, token + 1)
-        moments.add(output[:, at], kept[:, at])
+        if token is None:
+            moments.add(output, kept)
+        else:
+            moments.add(output[:, token], kept[:, token])
 
     return hook

@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from dgprune.models import VisionTransformer, blocks_of, rebuild, structure_of
+from dgprune.models import Transformer, blocks_of, rebuild, structure_of
 from dgprune.structure import Structure
 from pruning.groups import Groups, remove, trace_groups
 from pruning.plan import BlockPlan, Plan, planned
@@ -15,8 +15,8 @@ from pruning.refit import Refitted, write
 
 
 def apply_plan(
-    model: VisionTransformer, plan: Plan, name: str, refitted: Refitted | None = None
-) -> VisionTransformer:
+    model: Transformer, plan: Plan, name: str, refitted: Refitted | None = None
+) -> Transformer:
     """A copy of `model` (timm name `name`) that keeps what `plan` keeps.
 
     `refitted` holds weights of `pruning.refit` that replace those which were only cut.
@@ -48,11 +48,15 @@ def _cut_block(groups: Groups, index: int, kept: BlockPlan, before: Structure) -
     _line_up_values(groups.model, index, kept, block.head_dim)
     channels = kept.qk_channels(block.head_dim)
     remove(groups, groups.qkv(index), _others(channels, block.attention_dim))
+    attention = blocks_of(groups.model)[index].attn
+    table = getattr(attention, "relative_position_bias_table", None)
+    if table is not None:
+        attention.relative_position_bias_table = nn.Parameter(table.detach()[:, list(kept.heads)])
     remove(groups, groups.fc1(index), _others(kept.mlp, block.mlp_hidden))
 
 
 @torch.no_grad()
-def _line_up_values(model: VisionTransformer, index: int, kept: BlockPlan, head_dim: int) -> None:
+def _line_up_values(model: Transformer, index: int, kept: BlockPlan, head_dim: int) -> None:
     """Reorders v inside each head so that its kept dimensions stand where those of q and k stand.
 
     The graph ties a dimension of v to the same one of q and k, but the model does not: v and the

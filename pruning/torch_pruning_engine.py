@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from dgprune.errors import DgpruneError
 from dgprune.models import (
-    VisionTransformer,
+    Transformer,
     blocks_of,
     rebuild,
     set_fused_attention,
@@ -40,7 +40,7 @@ _IMPORTANCE: dict[str, Callable[[], Any]] = {
 
 
 def prune_by_torch_pruning(
-    model: VisionTransformer,
+    model: Transformer,
     name: str,
     *,
     criterion: str,
@@ -49,7 +49,7 @@ def prune_by_torch_pruning(
     calibration: Calibration | None,
     seed: int,
     progress: Progress = SILENT,
-) -> VisionTransformer:
+) -> Transformer:
     """A pruned copy of `model` (timm name `name`), as torch-pruning leaves it.
 
     Raises DgpruneError for a criterion that torch-pruning does not have, or a model that it breaks.
@@ -98,7 +98,7 @@ def skipped_axes(before: Structure, after: Structure) -> list[str]:
 
 
 def _accumulate(
-    model: VisionTransformer,
+    model: Transformer,
     importance: Any,
     criterion: str,
     calibration: Calibration,

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from dgprune.data import Images, Preprocessing
 from dgprune.errors import MAX_SEED, DgpruneError, require_between
-from dgprune.models import VisionTransformer, Weights
+from dgprune.models import Transformer, Weights
 from dgprune.progress import SILENT, Progress
 from pruning.augmentation import KINDS, augment
 
@@ -89,7 +89,7 @@ class Task:
     train: Images
     validation: Images
     preprocessing: Preprocessing
-    teacher: VisionTransformer | None = None
+    teacher: Transformer | None = None
 
 
 def pick_device() -> torch.device:
@@ -98,7 +98,7 @@ def pick_device() -> torch.device:
 
 
 def train(
-    model: VisionTransformer, task: Task, spec: TrainSpec, progress: Progress = SILENT
+    model: Transformer, task: Task, spec: TrainSpec, progress: Progress = SILENT
 ) -> tuple[Weights, TrainingRecord]:
     """Weights of the best epoch by mean source-validation accuracy, and the record of all epochs.
 
@@ -150,7 +150,7 @@ class Schedule:
 
 
 def _one_epoch(
-    model: VisionTransformer,
+    model: Transformer,
     task: Task,
     spec: TrainSpec,
     optimiser: torch.optim.Optimizer,
@@ -192,8 +192,8 @@ def _shuffled(
 
 
 def _loss(
-    model: VisionTransformer,
-    teacher: VisionTransformer | None,
+    model: Transformer,
+    teacher: Transformer | None,
     views: Tensor,
     labels: Tensor,
     spec: TrainSpec,
@@ -222,9 +222,7 @@ def normalise(pixels: Tensor, preprocessing: Preprocessing) -> Tensor:
 
 
 @torch.no_grad()
-def domain_accuracy(
-    model: VisionTransformer, task: Task, batch_size: int = 128
-) -> dict[str, float]:
+def domain_accuracy(model: Transformer, task: Task, batch_size: int = 128) -> dict[str, float]:
     """Accuracy on the validation images of each source domain, which are not augmented."""
     model.eval()
     device = next(model.parameters()).device

@@ -10,7 +10,7 @@ from PIL import Image
 
 from benchmark.accuracy import EvaluateSpec, evaluate
 from benchmark.latency import LatencySpec, bench
-from dgprune.models import VisionTransformer, create
+from dgprune.models import Transformer, create
 from dgprune.source import SourceSpec
 from export.onnx_export import ExportSpec, export_onnx
 from pruning.finetune import FinetuneSpec, finetune
@@ -40,7 +40,7 @@ def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def micro() -> VisionTransformer:
+def micro() -> Transformer:
     torch.manual_seed(0)
     return create(MICRO, num_classes=10, image_size=None)
 

@@ -6,14 +6,14 @@ from typing import Self
 import torch
 
 from dgprune.data.preprocessing import Floats
-from dgprune.models import VisionTransformer
+from dgprune.models import Transformer
 from dgprune.records import RuntimeSpec
 
 
 class TorchEager:
     """One model in eager mode on the CPU."""
 
-    def __init__(self, model: VisionTransformer, spec: RuntimeSpec) -> None:
+    def __init__(self, model: Transformer, spec: RuntimeSpec) -> None:
         self._model = model.eval()
         self._threads = spec.threads
         self._inputs: list[torch.Tensor] = []

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from dgprune.checkpoint import load_model, open_checkpoint
 from dgprune.errors import DgpruneError
-from dgprune.models import VisionTransformer
+from dgprune.models import Transformer
 from dgprune.source import SourceSpec, open_source
 from dgprune.weights import load_timm
 from pruning.prune import PruneSpec, prune
@@ -119,9 +119,7 @@ def test_a_checkpoint_has_its_own_weights_and_size(
         open_source(spec)
 
 
-def test_weights_of_half_precision_are_loaded_in_single(
-    micro: VisionTransformer, tmp_path: Path
-) -> None:
+def test_weights_of_half_precision_are_loaded_in_single(micro: Transformer, tmp_path: Path) -> None:
     halves = {key: value.half() for key, value in micro.state_dict().items()}
     save_file(halves, tmp_path / "half.safetensors")
     file = str(tmp_path / "half.safetensors")
@@ -130,9 +128,7 @@ def test_weights_of_half_precision_are_loaded_in_single(
     torch.testing.assert_close(model.head.weight, micro.head.weight, atol=1e-3, rtol=1e-2)
 
 
-def test_position_embeddings_follow_the_image_size(
-    micro: VisionTransformer, tmp_path: Path
-) -> None:
+def test_position_embeddings_follow_the_image_size(micro: Transformer, tmp_path: Path) -> None:
     save_file(micro.state_dict(), tmp_path / "w.safetensors")
     file = str(tmp_path / "w.safetensors")
     model = load_timm(MICRO, file, num_classes=3, image_size=16, seed=0)

@@ -6,7 +6,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dgprune.errors import DgpruneError
 from dgprune.models import (
-    VisionTransformer,
+    Transformer,
     create,
     preprocessing_of,
     rebuild,
@@ -20,6 +20,9 @@ MODELS = [
     "vit_tiny_patch16_224",
     "deit_tiny_distilled_patch16_224",
     "deit3_small_patch16_224",
+    "vit_medium_patch16_reg1_gap_256",
+    "beit_base_patch16_224",
+    "beitv2_base_patch16_224",
 ]
 
 
@@ -42,7 +45,7 @@ def test_rebuild_gives_the_same_bits(name: str) -> None:
     assert torch.equal(model(images), again(images))
 
 
-def test_weights_of_another_structure_are_refused(micro: VisionTransformer) -> None:
+def test_weights_of_another_structure_are_refused(micro: Transformer) -> None:
     state = dict(micro.state_dict())
     state["norm.weight"] = torch.ones(95)
     with pytest.raises(DgpruneError, match=r"weights do not fit.*norm\.weight"):
@@ -55,7 +58,7 @@ def test_weights_of_another_structure_are_refused(micro: VisionTransformer) -> N
         ("resnet50", "no supported family"),
         ("vit_tiny_patch16_22", "did you mean 'vit_tiny_patch16_224'"),
         ("vit_base_patch16_clip_224", "cannot be pruned yet"),
-        ("vit_medium_patch16_reg1_gap_256", "not prunable yet"),
+        ("vit_small_patch16_18x2_224", "cannot be pruned yet"),
     ],
 )
 def test_unsupported_models_are_refused(name: str, reason: str) -> None:

@@ -13,11 +13,15 @@ import torch
 from dgprune.artefact import open_artefact
 from dgprune.checkpoint import load_model, open_checkpoint
 from dgprune.errors import DgpruneError
-from dgprune.models import VisionTransformer
+from dgprune.models import Transformer, blocks_of, create, structure_of
 from dgprune.structure import cost_of
 from export.onnx_export import ExportSpec, export_onnx
 from export.onnx_graph import OnnxSpec, count_weights, onnx_graph
 from export.parity import check_parity
+from pruning.criteria import score
+from pruning.groups import trace_groups
+from pruning.planning import Budget, Limits, make_plan
+from pruning.surgery import apply_plan
 from tests.conftest import TinyChain
 
 
@@ -73,13 +77,13 @@ def test_a_static_batch_takes_that_batch_only(chain: TinyChain, tmp_path: Path) 
         logits_of(file, np.zeros((2, 3, 32, 32), np.float32))
 
 
-def test_the_opset_flag_reaches_the_file(micro: VisionTransformer) -> None:
+def test_the_opset_flag_reaches_the_file(micro: Transformer) -> None:
     graph = onnx_graph(micro, OnnxSpec(opset=18), {})
     assert [entry.version for entry in graph.opset_import if entry.domain == ""] == [18]
 
 
 def test_parity_refuses_a_file_of_other_weights(
-    chain: TinyChain, micro: VisionTransformer, tmp_path: Path
+    chain: TinyChain, micro: Transformer, tmp_path: Path
 ) -> None:
     images = np.zeros((4, 3, 32, 32), np.float32)
     file = tmp_path / "other.onnx"
@@ -90,7 +94,7 @@ def test_parity_refuses_a_file_of_other_weights(
         check_parity(micro, file, images, "dynamic")
 
 
-def test_parity_refuses_what_is_not_a_number(micro: VisionTransformer, tmp_path: Path) -> None:
+def test_parity_refuses_what_is_not_a_number(micro: Transformer, tmp_path: Path) -> None:
     with torch.no_grad():
         micro.norm.weight[0] = float("nan")
     file = tmp_path / "nan.onnx"
@@ -103,3 +107,20 @@ def test_parity_refuses_what_is_not_a_number(micro: VisionTransformer, tmp_path:
 def test_a_batch_that_is_none_is_refused(batch: str) -> None:
     with pytest.raises(DgpruneError, match="--batch"):
         OnnxSpec(batch=batch)
+
+
+def test_a_pruned_beit_is_exported_whole(tmp_path: Path) -> None:
+    name = "beit_base_patch16_224"
+    torch.manual_seed(0)
+    model = create(name, num_classes=3, image_size=32)
+    for block in blocks_of(model):  # timm starts the position tables at 0, which would hide errors
+        torch.nn.init.normal_(block.attn.relative_position_bias_table)
+    scores = score(trace_groups(model), "random", None, seed=0)
+    budget = Budget(kind="ratio", value=0.9)
+    plan = make_plan(scores, structure_of(model, name), "local", budget, Limits())
+    pruned = apply_plan(model, plan, name)
+    file = tmp_path / "beit.onnx"
+    file.write_bytes(onnx_graph(pruned, OnnxSpec(), {}).SerializeToString())
+    images = np.random.default_rng(0).normal(size=(4, 3, 32, 32)).astype(np.float32)
+    parity = check_parity(pruned, file, images, "dynamic")
+    assert (parity.images, parity.top1_agreements) == (4, 4)

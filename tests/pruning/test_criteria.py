@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional
 
 from dgprune.errors import DgpruneError
-from dgprune.models import VisionTransformer, blocks_of, set_fused_attention
+from dgprune.models import Transformer, blocks_of, set_fused_attention
 from pruning.criteria import CRITERIA, Calibration, gradient_moments, score
 from pruning.gates import gate_fisher
 from pruning.groups import trace_groups
@@ -23,7 +23,7 @@ def calibration() -> Calibration:
 
 @pytest.mark.parametrize("second_order", [True, False])
 def test_moments_equal_the_loop_of_one_sample_at_a_time(
-    micro: VisionTransformer, calibration: Calibration, second_order: bool
+    micro: Transformer, calibration: Calibration, second_order: bool
 ) -> None:
     set_fused_attention(micro, False)
     found = gradient_moments(micro, calibration, second_order=second_order)
@@ -41,7 +41,7 @@ def test_moments_equal_the_loop_of_one_sample_at_a_time(
         assert error < 1e-4, name
 
 
-def test_scores_sum_over_the_whole_group(micro: VisionTransformer) -> None:
+def test_scores_sum_over_the_whole_group(micro: Transformer) -> None:
     scores = score(trace_groups(micro), "l1", None, seed=0)
     block = blocks_of(micro)[1]
     rows = block.attn.qkv.weight.abs().sum(1) + block.attn.qkv.bias.abs()
@@ -53,7 +53,7 @@ def test_scores_sum_over_the_whole_group(micro: VisionTransformer) -> None:
     np.testing.assert_allclose(scores.mlp[1], units.detach().numpy(), rtol=1e-5)
 
 
-def test_width_scores_cover_every_layer_on_the_residual_stream(micro: VisionTransformer) -> None:
+def test_width_scores_cover_every_layer_on_the_residual_stream(micro: Transformer) -> None:
     scores = score(trace_groups(micro), "l1", None, seed=0)
     total = torch.zeros(96)
     for name, parameter in micro.named_parameters():
@@ -71,7 +71,7 @@ def test_width_scores_cover_every_layer_on_the_residual_stream(micro: VisionTran
 
 @pytest.mark.parametrize("criterion", CRITERIA)
 def test_every_criterion_scores_every_unit(
-    micro: VisionTransformer, calibration: Calibration, criterion: str
+    micro: Transformer, calibration: Calibration, criterion: str
 ) -> None:
     scores = score(trace_groups(micro), criterion, calibration, seed=0)  # type: ignore[arg-type]
     assert scores.width.shape == (96,)
@@ -80,20 +80,20 @@ def test_every_criterion_scores_every_unit(
     assert all((part > 0).all() for part in (scores.width, *scores.qk, *scores.value, *scores.mlp))
 
 
-def test_random_follows_its_seed(micro: VisionTransformer) -> None:
+def test_random_follows_its_seed(micro: Transformer) -> None:
     groups = trace_groups(micro)
     one, again, other = (score(groups, "random", None, seed=seed) for seed in (1, 1, 2))
     assert np.array_equal(one.width, again.width)
     assert not np.array_equal(one.width, other.width)
 
 
-def test_gradient_criteria_refuse_to_run_without_images(micro: VisionTransformer) -> None:
+def test_gradient_criteria_refuse_to_run_without_images(micro: Transformer) -> None:
     with pytest.raises(DgpruneError, match="hessian needs images"):
         score(trace_groups(micro), "hessian", None, seed=0)
 
 
 def test_gate_fisher_equals_gates_differentiated_one_sample_at_a_time(
-    micro: VisionTransformer, calibration: Calibration
+    micro: Transformer, calibration: Calibration
 ) -> None:
     set_fused_attention(micro, False)
     found = gate_fisher(micro, calibration.inputs, calibration.labels)
@@ -115,7 +115,7 @@ def test_gate_fisher_equals_gates_differentiated_one_sample_at_a_time(
         handles = [
             block.attn.qkv.register_forward_hook(gated_qkv),
             block.mlp.fc2.register_forward_pre_hook(gated_mlp),
-            micro.norm_pre.register_forward_hook(gated_width),
+            micro.pos_drop.register_forward_hook(gated_width),
         ]
         for one in blocks_of(micro):
             handles.append(one.drop_path1.register_forward_hook(gated_width))
@@ -131,7 +131,7 @@ def test_gate_fisher_equals_gates_differentiated_one_sample_at_a_time(
 
 
 def test_gate_fisher_changes_neither_weights_nor_what_needs_gradients(
-    micro: VisionTransformer, calibration: Calibration
+    micro: Transformer, calibration: Calibration
 ) -> None:
     micro.head.requires_grad_(False)
     before = {key: value.clone() for key, value in micro.state_dict().items()}

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from dgprune.models import VisionTransformer, blocks_of, create, set_fused_attention, structure_of
+from dgprune.models import Transformer, blocks_of, create, set_fused_attention, structure_of
 from dgprune.structure import Structure, cost_of
 from pruning.criteria import score
 from pruning.groups import trace_groups
@@ -13,11 +13,17 @@ from pruning.plan import BlockPlan, Plan, everything
 from pruning.planning import Budget, Limits, make_plan
 from pruning.surgery import apply_plan
 
-MODELS = ["vit_micro_patch4_32", "deit_tiny_distilled_patch16_224", "deit3_small_patch16_224"]
+MODELS = [
+    "vit_micro_patch4_32",
+    "deit_tiny_distilled_patch16_224",
+    "deit3_small_patch16_224",
+    "vit_medium_patch16_reg1_gap_256",
+    "beit_base_patch16_224",
+]
 IMAGES = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 
 
-def build(name: str) -> tuple[VisionTransformer, Structure]:
+def build(name: str) -> tuple[Transformer, Structure]:
     torch.manual_seed(0)
     model = create(name, num_classes=10, image_size=32)
     with torch.no_grad():
@@ -36,7 +42,7 @@ def test_ratio_zero_returns_the_same_bits(name: str) -> None:
     assert torch.equal(apply_plan(model, plan, name)(IMAGES), expected)
 
 
-def zero_and_drop(model: VisionTransformer, structure: Structure, what: str) -> Plan:
+def zero_and_drop(model: Transformer, structure: Structure, what: str) -> Plan:
     """Zeroes units of the kind `what` in every block; the plan that removes exactly those."""
     heads, dim = structure.blocks[0].num_heads, structure.blocks[0].head_dim
     kept = everything(structure).blocks[0]
@@ -101,7 +107,7 @@ def test_every_axis_is_pruned_and_the_input_is_untouched(name: str) -> None:
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
 
 
-def test_surgery_equals_selecting_rows_and_columns_by_hand(micro: VisionTransformer) -> None:
+def test_surgery_equals_selecting_rows_and_columns_by_hand(micro: Transformer) -> None:
     structure = structure_of(micro, "vit_micro_patch4_32")
     width = tuple(range(0, 96, 3))
     plan = Plan(width=width, blocks=everything(structure).blocks)
@@ -114,7 +120,7 @@ def test_surgery_equals_selecting_rows_and_columns_by_hand(micro: VisionTransfor
     assert torch.equal(pruned.head.weight, micro.head.weight[:, index])
 
 
-def test_q_and_k_may_keep_other_dimensions_than_v(micro: VisionTransformer) -> None:
+def test_q_and_k_may_keep_other_dimensions_than_v(micro: Transformer) -> None:
     structure = structure_of(micro, "vit_micro_patch4_32")
     first = BlockPlan(
         heads=(0, 2),

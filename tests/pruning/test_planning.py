@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dgprune.errors import DgpruneError
-from dgprune.models import VisionTransformer, structure_of
+from dgprune.models import Transformer, structure_of
 from dgprune.structure import Block, Structure, cost_of
 from pruning.budgets import FOR_COST, budget_from, limits_from
 from pruning.plan import BlockPlan, Plan, check, everything, planned
@@ -120,7 +120,7 @@ def test_whole_heads_win_between_equals(kept: int, expected: tuple[int, int]) ->
     ],
 )
 def test_an_edited_plan_that_does_not_fit_is_refused(
-    micro: VisionTransformer, change: dict[str, tuple[int, ...]], reason: str
+    micro: Transformer, change: dict[str, tuple[int, ...]], reason: str
 ) -> None:
     structure = structure_of(micro, "vit_micro_patch4_32")
     whole = everything(structure)
@@ -131,7 +131,7 @@ def test_an_edited_plan_that_does_not_fit_is_refused(
         check(wrong, structure)
 
 
-def test_everything_plans_the_structure_itself(micro: VisionTransformer) -> None:
+def test_everything_plans_the_structure_itself(micro: Transformer) -> None:
     structure = structure_of(micro, "vit_micro_patch4_32")
     assert planned(everything(structure), structure) == (structure.embed_dim, structure.blocks)
 

@@ -5,19 +5,24 @@ from dataclasses import replace
 import pytest
 import torch
 
-from dgprune.models import VisionTransformer, blocks_of, create, structure_of
+from dgprune.models import Transformer, blocks_of, create, structure_of
 from pruning.plan import Plan, everything
 from pruning.refit import Moments, refit
 from pruning.surgery import apply_plan
 
-MODELS = ["vit_micro_patch4_32", "deit_tiny_distilled_patch16_224", "deit3_small_patch16_224"]
+MODELS = [
+    "vit_micro_patch4_32",
+    "deit_tiny_distilled_patch16_224",
+    "deit3_small_patch16_224",
+    "beit_base_patch16_224",
+]
 
 
 def images(count: int = 48) -> torch.Tensor:
     return torch.randn(count, 3, 32, 32, generator=torch.Generator().manual_seed(5))
 
 
-def build(name: str) -> VisionTransformer:
+def build(name: str) -> Transformer:
     torch.manual_seed(0)
     model = create(name, num_classes=10, image_size=32)
     with torch.no_grad():
@@ -26,7 +31,7 @@ def build(name: str) -> VisionTransformer:
     return model
 
 
-def inner_plan(model: VisionTransformer, name: str) -> Plan:
+def inner_plan(model: Transformer, name: str) -> Plan:
     whole = everything(structure_of(model, name))
     first = whole.blocks[0]
     dims = tuple(range(8))

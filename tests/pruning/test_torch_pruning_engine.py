@@ -8,7 +8,7 @@ import torch_pruning as tp
 
 from dgprune.checkpoint import load_model, open_checkpoint
 from dgprune.errors import DgpruneError
-from dgprune.models import VisionTransformer, structure_of
+from dgprune.models import Transformer, structure_of
 from dgprune.source import SourceSpec
 from dgprune.structure import cost_of
 from pruning.criteria import Calibration
@@ -29,7 +29,7 @@ def calibration() -> Calibration:
 
 @pytest.mark.parametrize("criterion", CRITERIA)
 def test_every_criterion_prunes_to_a_model_that_runs(
-    micro: VisionTransformer, calibration: Calibration, criterion: str
+    micro: Transformer, calibration: Calibration, criterion: str
 ) -> None:
     pruned = prune_by_torch_pruning(
         micro,
@@ -46,9 +46,7 @@ def test_every_criterion_prunes_to_a_model_that_runs(
     assert structure_of(micro, MICRO).embed_dim == 96
 
 
-def test_its_hessian_keeps_one_sample_only(
-    micro: VisionTransformer, calibration: Calibration
-) -> None:
+def test_its_hessian_keeps_one_sample_only(micro: Transformer, calibration: Calibration) -> None:
     """The known fault this engine keeps: adding samples before the last one changes nothing."""
     last = Calibration(inputs=calibration.inputs[-1:], labels=calibration.labels[-1:])
     kept = [
@@ -61,7 +59,7 @@ def test_its_hessian_keeps_one_sample_only(
     assert all(torch.equal(kept[0][key], kept[1][key]) for key in kept[0])
 
 
-def test_it_is_torch_prunings_own_pruner(micro: VisionTransformer) -> None:
+def test_it_is_torch_prunings_own_pruner(micro: Transformer) -> None:
     ours = prune_by_torch_pruning(
         micro, MICRO, criterion="l2", ranking="local", ratio=0.5, calibration=None, seed=0
     )
@@ -70,7 +68,7 @@ def test_it_is_torch_prunings_own_pruner(micro: VisionTransformer) -> None:
     assert tp.__version__
 
 
-def test_a_group_that_stayed_whole_is_named(micro: VisionTransformer) -> None:
+def test_a_group_that_stayed_whole_is_named(micro: Transformer) -> None:
     before = structure_of(micro, MICRO)
     pruned = prune_by_torch_pruning(
         micro, MICRO, criterion="l1", ranking="global", ratio=0.95, calibration=None, seed=0
@@ -104,7 +102,7 @@ def test_what_it_cannot_do_is_refused(change: dict[str, object]) -> None:
         PruneSpec(**{"engine": "torch-pruning", **change})  # type: ignore[arg-type]
 
 
-def test_it_has_no_fisher(micro: VisionTransformer) -> None:
+def test_it_has_no_fisher(micro: Transformer) -> None:
     with pytest.raises(DgpruneError, match="no criterion 'fisher'"):
         prune_by_torch_pruning(
             micro, MICRO, criterion="fisher", ranking="global", ratio=0.5, calibration=None, seed=0
