@@ -4,15 +4,17 @@ VENV ?= .venv
 EXTRAS ?= cpu,openvino,dev
 PIP_ARGS ?=
 BIN := $(VENV)/bin
+comma := ,
+STAMP := $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))
 SUPPORTED := import sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
 PYTHON ?= $(shell for p in python3 python3.12 python3.11; do \
 	$$p -c '$(SUPPORTED)' >/dev/null 2>&1 && echo $$p && break; done)
 
 .PHONY: install quickstart test lint clean
 
-install: $(VENV)/.installed ## make .venv and install the pinned versions
+install: $(STAMP) ## make .venv and install the pinned versions
 
-$(VENV)/.installed: pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "error: dgprune needs Python 3.11 or 3.12 with venv" >&2; exit 2; }
 	@echo "installing the pinned dependencies into $(VENV) (about 1.5 GB, once)"
 	$(PYTHON) -m venv $(VENV)

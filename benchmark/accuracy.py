@@ -24,7 +24,7 @@ from dgprune.records import (
     open_records,
     read_records,
 )
-from dgprune.schema import digest, encode
+from dgprune.schema import digest
 from dgprune.source import split_for
 from dgprune.stage import Done
 
@@ -60,7 +60,13 @@ def evaluate(spec: EvaluateSpec, records: Path, progress: Progress = SILENT) -> 
         name=subject.runtime_name, provider="cpu", threads=len(os.sched_getaffinity(0))
     )
     cell = digest(
-        {"evaluate": subject.subject.sha256, "split": split.digest(), "runtime": encode(runtime)}
+        {
+            "evaluate": subject.subject.sha256,
+            "split": split.digest(),
+            "data": data.file_digest,
+            "runtime": [runtime.name, runtime.provider],
+            "skip_bad_images": spec.skip_bad_images,
+        }
     )
     there = open_records(records)
     if any(entry.cell == cell for entry in there):

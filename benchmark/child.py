@@ -29,7 +29,7 @@ def time_in_child(job: Job, pixels: Bytes, name: str) -> Measurement:
         files[0].write_text(json.dumps(encode(job)))
         files[1].write_bytes(_npy(pixels))
         child = subprocess.run(
-            [sys.executable, "-m", "benchmark.worker", *map(str, files)],
+            [sys.executable, "-P", "-m", "benchmark.worker", *map(str, files)],
             env=_environment(job.runtime.threads),
             capture_output=True,
             text=True,

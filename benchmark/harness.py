@@ -63,7 +63,8 @@ class Harness:
             for arm in order:
                 blocks.append(self._block(arm, number, iterations[arm]))
             elapsed_s = (self.clock.now_ns() - start) / 1e9
-            if self._enough(number + 1, blocks) or elapsed_s > self.spec.cell_s:
+            late = elapsed_s > self.spec.cell_s and number + 1 >= self.spec.rounds[0]
+            if late or self._enough(number + 1, blocks):
                 break
         return Measurement(blocks=tuple(blocks), stationary=stationary)
 
@@ -80,7 +81,7 @@ class Harness:
         duration = self.clock.now_ns() - start
         if duration < 0:
             raise ClockWentBackError("the clock went back while a call was timed")
-        return max(duration, 1)
+        return duration
 
     def _block(self, arm: Arm, number: int, iterations: int) -> TimedBlock:
         step = self.arms[arm]
@@ -102,6 +103,8 @@ class Harness:
             often_enough = done * least >= self.spec.warmup_iterations
             if (long_enough or often_enough) and all(settled(m) for m in medians.values()):
                 return True
+            if (self.clock.now_ns() - start) / 1e9 > self.spec.cell_s / 4:
+                break  # a quarter of the time is warm-up enough, settled or not
         return False
 
     def _iterations(self, arm: Arm) -> int:

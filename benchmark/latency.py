@@ -86,6 +86,7 @@ class _Cell:
                 "runtime": encode(self.runtime),
                 "spec": encode(self.spec),
                 "batch_size": self.batch_size,
+                "environment": encode(current_environment()),
             }
         )
 
@@ -138,11 +139,19 @@ def _cells(spec: LatencySpec) -> list[_Cell]:
             candidate=candidate,
             baseline=baseline,
             runtime=runtime,
-            spec=tier(spec.tier, spec.seed + size),
+            spec=tier(spec.tier, _order_seed(spec.seed, size, candidate, baseline)),
             batch_size=size,
         )
         for size in spec.batch_sizes
     ]
+
+
+def _order_seed(
+    seed: int, batch_size: int, candidate: OpenSubject, baseline: OpenSubject | None
+) -> int:
+    """Draws which arm starts: another draw for every pair and batch size."""
+    other = baseline.subject.sha256 if baseline else ""
+    return int(digest([seed, batch_size, candidate.subject.sha256, other])[:8], 16)
 
 
 def require_comparable(candidate: OpenSubject, baseline: OpenSubject) -> None:

@@ -57,9 +57,15 @@ def run_chain(recipe: Recipe, out: Path, invoke: Invoke, progress: Progress) -> 
         fit = "--refit" if entry.refit else "--no-refit"
         scored = ("--score-images", str(entry.score_images), fit)
         pruned = runner.run("prune", str(dense), *domains, *into, *wanted, *scored).path
-        taught = ("--teacher", str(dense), *_distillation(recipe))
+        taught = ("--teacher", str(dense)) if recipe.distill.weight else ()
         recovered = runner.run(
-            "finetune", str(pruned), *domains, *into, *taught, *_training(recipe.recover)
+            "finetune",
+            str(pruned),
+            *domains,
+            *into,
+            *taught,
+            *_distillation(recipe),
+            *_training(recipe.recover),
         ).path
         shipped.append(_ship(runner, recipe, recovered, store))
     for artefact in (baseline, *shipped):  # the first is the A/A control

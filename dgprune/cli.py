@@ -156,6 +156,8 @@ def _exit_code(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         print("interrupted; the same command goes on where it stopped", file=sys.stderr)
         return INTERRUPTED
+    except ModuleNotFoundError as error:
+        return _fail(f"{error.name} is not installed; `dgprune doctor` says how to get it")
     except BrokenPipeError:  # `dgprune ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

@@ -34,7 +34,13 @@ def next_step(
 ) -> LineageStep:
     """The step that follows `lineage`; equal inputs and spec give an equal digest."""
     parent = lineage[-1].digest if lineage else ""
-    inputs = {"parent": parent, "stage": stage, "spec": spec, "split": origin.split_digest}
+    inputs = {
+        "parent": parent,
+        "stage": stage,
+        "spec": spec,
+        "split": origin.split_digest,
+        "data": origin.data_digest,
+    }
     return LineageStep(stage=stage, digest=digest(inputs), spec=spec)
 
 

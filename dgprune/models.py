@@ -22,6 +22,7 @@ from dgprune.structure import Block, Structure
 
 __all__ = [
     "Transformer",
+    "VisionTransformer",
     "Weights",
     "bare_model",
     "blocks_of",
@@ -116,8 +117,9 @@ def structure_of(model: nn.Module, name: str) -> Structure:
     if type(model) not in (VisionTransformer, VisionTransformerDistilled, Beit):
         raise DgpruneError(f"{name} is a {type(model).__name__}; supported are ViT, DeiT and BEiT")
     assert isinstance(model, VisionTransformer | Beit)
-    if not all(_is_plain(block) for block in blocks_of(model)):
-        raise DgpruneError(f"{name} has blocks that cannot be pruned yet; use a plain ViT")
+    whole = hasattr(model.patch_embed, "proj") and hasattr(model.patch_embed, "patch_size")
+    if not whole or not all(_is_plain(block) for block in blocks_of(model)):
+        raise DgpruneError(f"{name} has parts that cannot be pruned yet; use a plain ViT")
     embedding, first = model.patch_embed, blocks_of(model)[0]
     structure = Structure(
         model=name,

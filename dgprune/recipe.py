@@ -71,11 +71,12 @@ class Recipe:
 
     def cells(self) -> list[tuple[PruneRecipe, str, float]]:
         """Every pruned model once: its grid entry, criterion and ratio."""
-        found: dict[tuple[str, float], tuple[PruneRecipe, str, float]] = {}
+        found: dict[tuple[object, ...], tuple[PruneRecipe, str, float]] = {}
         for entry in self.prune:
             for ratio in entry.ratios:
                 for criterion in entry.criteria:
-                    found.setdefault((criterion, ratio), (entry, criterion, ratio))
+                    key = (criterion, ratio, entry.ranking, entry.score_images, entry.refit)
+                    found.setdefault(key, (entry, criterion, ratio))
         return sorted(found.values(), key=lambda cell: cell[2])
 
 

@@ -14,7 +14,7 @@ from dgprune.environment import Environment
 from dgprune.errors import DgpruneError
 from dgprune.lineage import LineageStep, Origin
 from dgprune.schema import canonical_json, decode, encode, seal, unseal
-from dgprune.store import append_lines, explained
+from dgprune.store import append_lines, claim, explained, is_json
 from dgprune.structure import Structure
 
 SCHEMA = 1
@@ -166,7 +166,7 @@ def open_records(path: Path) -> list[Entry]:
     Raises DgpruneError, before any work is done, where `path` cannot take records.
     """
     with explained(path, "--records"):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        claim(path.parent)
         is_new = not path.exists()
         path.open("ab").close()
         if is_new:
@@ -187,8 +187,10 @@ def read_records(path: Path) -> list[Entry]:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise DgpruneError(f"{path} cannot be read as records ({error}); name another") from None
-    whole = text[: text.rfind("\n") + 1]
-    return [_entry(line, f"{path}:{n}") for n, line in enumerate(whole.splitlines(), 1) if line]
+    lines = text.split("\n")
+    if not is_json(lines[-1]):
+        lines.pop()  # empty, or torn by a crash
+    return [_entry(line, f"{path}:{n}") for n, line in enumerate(lines, 1) if line.strip()]
 
 
 def _entry(line: str, where: str) -> Entry:

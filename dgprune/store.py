@@ -2,7 +2,9 @@
 
 import errno
 import fcntl
+import json
 import os
+import secrets
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +13,7 @@ from pathlib import Path
 from dgprune.errors import DgpruneError
 
 MARKER = "dgprune-store.txt"
+_MARKED = "Written by dgprune; each folder is named by its digest.\n"
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
@@ -30,8 +33,7 @@ def open_store(folder: Path) -> Path:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             if not (folder / MARKER).is_file():
-                text = "Written by dgprune; each folder is named by its digest.\n"
-                write_text(folder / MARKER, text)
+                write_text(folder / MARKER, _MARKED)
         except BaseException:
             _remove_empty(made)
             raise
@@ -46,15 +48,49 @@ def _remove_empty(folders: Sequence[Path]) -> None:
 
 
 def _remove_left_by_killed_runs(folder: Path) -> None:
-    """Temporary names end in the id of their process; those of living ones stay."""
+    """Temporaries of living processes are locked; the others are nobody's."""
     for path in folder.glob("*.tmp"):
-        process = path.name.split(".")[-2]
-        if not process.isdigit() or not Path(f"/proc/{process}").exists():
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        try:
+            with _locked(path, wait=False):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        except OSError:
+            continue  # in use, or gone meanwhile
+
+
+@contextmanager
+def _locked(path: Path, *, wait: bool = True) -> Iterator[None]:
+    """Holds the lock of a file or folder; it falls when the process ends, however it ends."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _temporary(final: Path) -> Path:
-    return final.with_name(f"{final.name}.{os.getpid()}.tmp")
+    return final.with_name(f"{final.name}.{secrets.token_hex(4)}.tmp")
+
+
+def claim(folder: Path) -> None:
+    """Makes `folder` and marks it as ours where it is new or empty; another one stays as it is."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if not any(folder.iterdir()):
+        write_text(folder / MARKER, _MARKED)
+
+
+@contextmanager
+def store_at(folder: Path) -> Iterator[Path]:
+    """The store `folder`; one that is new and still empty when the block fails is taken away."""
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    store = open_store(folder)
+    try:
+        yield store
+    except BaseException:
+        if folder in made and {path.name for path in folder.iterdir()} <= {MARKER}:
+            (folder / MARKER).unlink(missing_ok=True)
+            _remove_empty(made)
+        raise
 
 
 @contextmanager
@@ -81,13 +117,14 @@ def new_folder(final: Path) -> Iterator[Path]:
     with explained(final):
         try:
             temporary.mkdir(parents=True)
-            yield temporary
-            for path in temporary.rglob("*"):
-                if path.is_file():
-                    _sync(path)
-            if not final.exists():
-                temporary.replace(final)
-                _sync(final.parent)
+            with _locked(temporary):
+                yield temporary
+                for path in temporary.rglob("*"):
+                    if path.is_file():
+                        _sync(path)
+                if not final.exists():
+                    temporary.replace(final)
+                    _sync(final.parent)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
@@ -97,19 +134,27 @@ def write_text(path: Path, text: str) -> None:
     temporary = _temporary(path)
     with explained(path):
         try:
-            temporary.write_text(text, encoding="utf-8")
-            _sync(temporary)
-            temporary.replace(path)
+            temporary.touch()
+            with _locked(temporary):
+                temporary.write_text(text, encoding="utf-8")
+                _sync(temporary)
+                temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
 
 
 def append_lines(path: Path, lines: Sequence[str]) -> None:
-    """Appends all lines or none; a line torn by an earlier crash is cut off first."""
+    """Appends all lines or none; a line torn by an earlier crash is cut off first.
+
+    A last line that is whole JSON and lacks only its line end gets one.
+    """
     data = "".join(f"{line}\n" for line in lines).encode("utf-8")
     with explained(path, "--records"), path.open("a+b") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # two benchmarks may append to one file
-        end = path.read_bytes().rfind(b"\n") + 1
+        there = path.read_bytes()
+        end = there.rfind(b"\n") + 1
+        if is_json(there[end:]):
+            end, data = len(there), b"\n" + data
         file.truncate(end)
         try:
             file.write(data)
@@ -118,6 +163,14 @@ def append_lines(path: Path, lines: Sequence[str]) -> None:
         except BaseException:
             os.truncate(path, end)
             raise
+
+
+def is_json(text: bytes | str) -> bool:
+    """Whether `text` is one whole JSON object."""
+    try:
+        return isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _sync(path: Path) -> None:

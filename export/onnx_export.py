@@ -17,7 +17,7 @@ from dgprune.progress import SILENT, Progress
 from dgprune.schema import canonical_json, encode, file_sha256, seal
 from dgprune.source import split_for
 from dgprune.stage import Done, run_stage
-from dgprune.store import open_store
+from dgprune.store import store_at
 from dgprune.structure import cost_of
 from export.onnx_graph import INPUT, OUTPUT, OnnxSpec, count_weights, onnx_graph
 from export.parity import check_parity
@@ -77,8 +77,9 @@ def export_onnx(spec: ExportSpec, out: Path, progress: Progress = SILENT) -> Don
         (folder / SIDECAR).write_text(canonical_json(seal(encode(sidecar))) + "\n")
         progress.line(_parity_line(parity))
 
-    folder = open_store(out) / f"artefact-{meta.label}-{step.digest[:12]}"
-    return run_stage(folder, open_artefact, build, progress)
+    with store_at(out) as store:
+        folder = store / f"artefact-{meta.label}-{step.digest[:12]}"
+        return run_stage(folder, open_artefact, build, progress)
 
 
 def _write_graph(file: Path, model: Transformer, checkpoint: Checkpoint, spec: OnnxSpec) -> None:

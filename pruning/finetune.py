@@ -13,7 +13,7 @@ from dgprune.progress import SILENT, Progress
 from dgprune.schema import Json, canonical_json, decode, encode, read_json
 from dgprune.source import Source, SourceSpec, open_source
 from dgprune.stage import Done, run_stage
-from dgprune.store import open_store
+from dgprune.store import store_at
 from pruning.training import Task, TrainingRecord, TrainSpec, train
 
 TRAINING = "training.json"
@@ -35,6 +35,8 @@ def finetune(spec: FinetuneSpec, out: Path, progress: Progress = SILENT) -> Done
     if teacher is not None:
         _require_same_task(teacher.meta.origin, source.origin)
     asked: Json = {**encode(spec.train), "teacher": teacher.meta.digest if teacher else None}
+    if spec.source.skip_bad_images:
+        asked["skip_bad_images"] = True
     step = next_step(source.lineage, "finetune", asked, source.origin)
 
     def build(folder: Path) -> None:
@@ -61,16 +63,15 @@ def finetune(spec: FinetuneSpec, out: Path, progress: Progress = SILENT) -> Done
             origin=source.origin,
         )
 
-    store = open_store(out)
-    done = run_stage(
-        store / f"finetuned-{source.label}-{step.digest[:12]}", open_checkpoint, build, progress
-    )
-    source.split.save(store)
+    with store_at(out) as store:
+        folder = store / f"finetuned-{source.label}-{step.digest[:12]}"
+        done = run_stage(folder, open_checkpoint, build, progress)
+        source.split.save(store)
     return Done(path=done.path, fresh=done.fresh, summary=_summary(done.path))
 
 
 def _require_same_task(teacher: Origin, student: Origin) -> None:
-    for part in ("classes", "split_digest", "preprocessing"):
+    for part in ("classes", "data_digest", "split_digest", "preprocessing"):
         if getattr(teacher, part) != getattr(student, part):
             raise DgpruneError(
                 f"--teacher has another {part} than the model: {getattr(teacher, part)} "

@@ -96,24 +96,31 @@ class _Search:
             kept[0] = width
         return _plan(self.scores, self.axes, kept, self.limits)
 
+    def nearest(
+        self, kept: Callable[[Plan], float], budget: float, width: int | None = None
+    ) -> Plan:
+        """The plan of the least strength whose cost is at most `budget`."""
+        return self.at(least_strength(lambda s: kept(self.at(s, width)), budget), width)
+
 
 def _meet(search: _Search, kept: Callable[[Plan], float], budget: Budget) -> Plan:
     """The plan whose cost is nearest to the budget from below.
 
-    One step of the width's alignment can be a sixth of the cost; where it overshoots, that width
-    stays and the inner axes get back what the budget still allows.
+    One step of the width's alignment can be a sixth of the cost. So beside the plan that bisection
+    finds, its width and the next larger one are held, and the inner axes meet the budget alone.
     """
-    plan = search.at(least_strength(lambda s: kept(search.at(s)), budget.value))
-    if kept(plan) < budget.value - _TOLERANCE:
-        width = len(plan.width)
-        strength = least_strength(lambda s: kept(search.at(s, width)), budget.value)
-        plan = search.at(strength, width)
-    if kept(plan) < budget.value - _TOLERANCE:
+    best = search.nearest(kept, budget.value)
+    for width in (len(best.width), len(best.width) + search.limits.align_width):
+        if kept(best) >= budget.value - _TOLERANCE or width > search.axes[0].scores.size:
+            continue
+        if kept(search.at(1.0, width)) <= budget.value:
+            best = max(best, search.nearest(kept, budget.value, width), key=kept)
+    if kept(best) < budget.value - _TOLERANCE:
         raise DgpruneError(
-            f"the nearest plan keeps {kept(plan):.3f} of the dense {budget.kind}, over "
+            f"the nearest plan keeps {kept(best):.3f} of the dense {budget.kind}, over "
             f"{_TOLERANCE:.0%} under {budget.value:g}; choose a finer --align or a higher budget"
         )
-    return plan
+    return best
 
 
 def _kept_cost(structure: Structure, kind: BudgetKind) -> Callable[[Plan], float]:

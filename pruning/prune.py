@@ -17,7 +17,7 @@ from dgprune.progress import SILENT, Progress
 from dgprune.schema import Json, canonical_json, decode, digest, encode, read_json
 from dgprune.source import Source, SourceSpec, open_source
 from dgprune.stage import Done, run_stage
-from dgprune.store import open_store
+from dgprune.store import store_at
 from dgprune.structure import cost_of
 from pruning.criteria import CRITERIA, NEEDS_IMAGES, Calibration, Criterion, score
 from pruning.groups import trace_groups
@@ -93,8 +93,12 @@ def prune(
     """
     source = open_source(source_spec)
     asked = {"plan": digest(plan), **_refit_part(spec)} if plan is not None else _asked(spec)
+    if source_spec.skip_bad_images:
+        asked["skip_bad_images"] = True
     step = next_step(source.lineage, "prune", asked, source.origin)
     label = f"plan-{digest(plan)[:6]}" if plan is not None else spec.label
+    if source.label != "dense":  # pruned before: one name for every cut
+        label = f"{source.label}+{label}"
 
     def build(folder: Path) -> None:
         progress.line(f"pruning {source.label}: {label}")
@@ -115,9 +119,10 @@ def prune(
             origin=source.origin,
         )
 
-    store = open_store(out)
-    done = run_stage(store / f"pruned-{label}-{step.digest[:12]}", open_checkpoint, build, progress)
-    source.split.save(store)
+    with store_at(out) as store:
+        folder = store / f"pruned-{label}-{step.digest[:12]}"
+        done = run_stage(folder, open_checkpoint, build, progress)
+        source.split.save(store)
     return Done(path=done.path, fresh=done.fresh, summary=_summary(done.path))
 
 
@@ -138,7 +143,10 @@ def _asked(spec: PruneSpec) -> Json:
 
 
 def _refit_part(spec: PruneSpec) -> Json:
-    return {"refit": True, "refit_images": spec.refit_images} if spec.refit else {}
+    """What the refit depends on, where there is one."""
+    if not spec.refit:
+        return {}
+    return {"refit": True, "refit_images": spec.refit_images, "seed": spec.seed}
 
 
 @dataclass(frozen=True, kw_only=True)

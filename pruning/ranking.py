@@ -13,7 +13,7 @@ Ranking = Literal["global", "local", "isomorphic"]
 RANKINGS: tuple[Ranking, ...] = get_args(Ranking)
 AxisKind = Literal["width", "attention", "mlp"]
 # Below this share of the inner units (attention, MLP), a budget cuts the width too. Fitted on the
-# source validation of PACS (docs/decisions/0006-budgets.md).
+# source validation of PACS (docs/decisions/0006).
 _WIDTH_STARTS_AT = 0.4
 
 

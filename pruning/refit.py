@@ -16,12 +16,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.hooks import RemovableHandle
 
-from dgprune.models import Transformer, blocks_of
+from dgprune.models import Transformer, VisionTransformer, blocks_of
 from dgprune.progress import SILENT, Progress
 from pruning.plan import Plan
 
 RIDGE = 1e-2
 _BATCH = 32
+Pick = Callable[[Tensor], Tensor]
 Refitted = dict[str, tuple[Tensor, Tensor | None]]
 
 
@@ -51,7 +52,10 @@ class Moments:
         mean_x, mean_y = self.sum_x / n * centre, self.sum_y / n * centre
         cov_xy = self.xy / n - torch.outer(mean_x, mean_y)
         cov_yy = self.yy / n - torch.outer(mean_y, mean_y)
-        cov_yy += RIDGE * cov_yy.diagonal().mean() * torch.eye(len(cov_yy), dtype=torch.float64)
+        ridge = max(
+            RIDGE * float(cov_yy.diagonal().mean()), 1e-12
+        )  # constant inputs have no spread
+        cov_yy += ridge * torch.eye(len(cov_yy), dtype=torch.float64)
         new = torch.linalg.solve(cov_yy, (w @ cov_xy).T).T
         if bias is None:
             return new.float(), None
@@ -133,9 +137,9 @@ def _listen_to_norms(
     """qkv, fc1 and classifier: y is the LayerNorm of the kept part of the stream."""
     width, handles = list(plan.width), []
 
-    def listen(norm: nn.LayerNorm, name: str, rows: list[int], token: int | None) -> None:
+    def listen(norm: nn.LayerNorm, name: str, rows: list[int], pick: Pick | None) -> None:
         layers[name] = _Layer(moments=Moments(len(norm.weight), len(width)), rows=rows)
-        handles.append(norm.register_forward_hook(_narrow(layers[name].moments, width, token)))
+        handles.append(norm.register_forward_hook(_narrow(layers[name].moments, width, pick)))
 
     for index, (block, kept) in enumerate(zip(blocks_of(model), plan.blocks, strict=True)):
         dims, channels = block.attn.head_dim, block.attn.attn_dim
@@ -148,23 +152,22 @@ def _listen_to_norms(
     if isinstance(model.norm, nn.Identity):
         assert isinstance(model.fc_norm, nn.LayerNorm)
         listen(model.fc_norm, "head", classes, None)
-    elif model.global_pool == "token":
-        for token, name in enumerate(("head", "head_dist")):
-            if hasattr(model, name):
-                assert isinstance(model.norm, nn.LayerNorm)
-                listen(model.norm, name, classes, token)
+        return handles
+    assert isinstance(model.norm, nn.LayerNorm)
+    if hasattr(model, "head_dist"):
+        listen(model.norm, "head", classes, lambda tokens: tokens[:, 0])
+        listen(model.norm, "head_dist", classes, lambda tokens: tokens[:, 1])
+    elif isinstance(model, VisionTransformer):
+        listen(model.norm, "head", classes, model.pool)
     return handles
 
 
-def _narrow(moments: Moments, width: list[int], token: int | None) -> Callable[..., None]:
+def _narrow(moments: Moments, width: list[int], pick: Pick | None) -> Callable[..., None]:
     def hook(norm: nn.LayerNorm, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         stream = inputs[0][..., width]
         kept = functional.layer_norm(
             stream, (len(width),), norm.weight[width], norm.bias[width], norm.eps
         )
-        if token is None:
-            moments.add(output, kept)
-        else:
-            moments.add(output[:, token], kept[:, token])
+        moments.add(*((output, kept) if pick is None else (pick(output), pick(kept))))
 
     return hook

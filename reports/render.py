@@ -134,9 +134,10 @@ def what(entry: Entry) -> str:
     """What a record measured, in a few words."""
     record = entry.record
     if isinstance(record, AccuracyRecord):
+        skipped = f", {record.skipped} skipped" if record.skipped else ""
         return (
             f"accuracy of {record.subject.label} on {record.domain} ({record.role}): "
-            f"{record.correct} of {record.images}"
+            f"{record.correct} of {record.images}{skipped}"
         )
     against = f" against {record.baseline.label}" if record.baseline else ""
     samples = sum(len(block.durations_ns) for block in record.blocks)

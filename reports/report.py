@@ -1,5 +1,6 @@
 """The stage `report`: records in, pages out."""
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +11,7 @@ from dgprune.progress import SILENT, Progress
 from dgprune.records import Entry, read_records
 from dgprune.schema import Json, canonical_json, digest, file_sha256, read_json
 from dgprune.stage import Done
-from dgprune.store import explained, new_folder
+from dgprune.store import claim, explained, new_folder
 from reports.figure import draw
 from reports.render import html, markdown, pages
 from reports.rows import Table, tables
@@ -36,6 +37,9 @@ def report(files: Sequence[Path], out: Path, progress: Progress = SILENT) -> Don
     if old["identity"] == identity and _intact(out, old["files"]):
         progress.line(f"already done: {out / 'report.html'}")
         return Done(path=out / "report.html", fresh=False, summary=summary(found))
+    with explained(out):
+        claim(out.parent)
+        shutil.rmtree(out / ".new", ignore_errors=True)  # of a run that was killed
     with new_folder(out if not out.exists() else out / ".new") as folder:
         _write(folder, files, entries, found, identity)
     if (out / ".new").is_dir():

@@ -4,8 +4,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from dgprune.errors import DgpruneError
 from dgprune.lineage import spec_of
 from dgprune.records import AccuracyRecord, Entry, LatencyRecord, Subject
+from dgprune.schema import canonical_json
 from dgprune.statistics import (
     Interval,
     Verdict,
@@ -28,8 +30,9 @@ class AccuracyCell:
 
 @dataclass(frozen=True, kw_only=True)
 class SpeedCell:
-    """Speedup of one file over dense at one batch size, and the record it comes from."""
+    """Speedup of one file over another at one batch size, and the record it comes from."""
 
+    baseline_sha256: str
     record_id: str
     record: LatencyRecord
     interval: Interval
@@ -51,14 +54,14 @@ class Row:
     def criterion(self) -> str:
         """The criterion it was pruned by; `dense` where it was not."""
         spec = spec_of(self.subject.lineage, "prune")
-        return str(spec["criterion"]) if spec else "dense"
+        return str(spec.get("criterion", "plan")) if spec else "dense"
 
     @property
     def budget(self) -> tuple[str, float]:
         """What pruning had to meet: the ratio of units to go, or of MACs or params to stay."""
         spec = spec_of(self.subject.lineage, "prune") or {}
         found = [(kind, float(spec[kind])) for kind in ("ratio", "macs", "params") if kind in spec]
-        return found[0] if found else ("", 0.0)
+        return found[0] if found else ("plan" if "plan" in spec else "", 0.0)
 
     @property
     def is_trained(self) -> bool:
@@ -87,6 +90,7 @@ class Table:
     batch_sizes: tuple[int, ...]
     rows: tuple[Row, ...]
     controls: tuple[SpeedCell, ...]
+    other_baselines: int
 
     @property
     def dense(self) -> Row | None:
@@ -100,24 +104,29 @@ class Table:
         pruned = [row for row in self.rows if row.criterion != "dense"]
         return accuracy + sum(len(self.batch_sizes) - len(row.speed) for row in pruned)
 
+    def failed_control(self, batch_size: int) -> bool:
+        """Whether dense against itself misses 1 at `batch_size`: there is no verdict then."""
+        found = [c.interval for c in self.controls if c.record.batch_size == batch_size]
+        return any(not interval.low <= 1 <= interval.high for interval in found)
+
 
 def tables(entries: Sequence[Entry]) -> tuple[Table, ...]:
-    """One table an experiment, rows in order of ratio and criterion."""
+    """One table an experiment, rows in order of budget and name."""
     groups: dict[tuple[str, ...], list[Entry]] = defaultdict(list)
     for entry in entries:
         groups[_experiment(entry.record.subject)].append(entry)
-    return tuple(_table(key, groups[key]) for key in sorted(groups))
+    return tuple(_table(groups[key]) for key in sorted(groups))
 
 
 def _experiment(subject: Subject) -> tuple[str, ...]:
     origin = subject.origin
-    return origin.model, str(origin.preprocessing.image_size), origin.data_name, origin.target
+    size = str(origin.preprocessing.image_size)
+    data = (origin.data_name, origin.target, origin.data_digest, origin.split_digest)
+    return (origin.model, size, *data)
 
 
-def _table(key: tuple[str, ...], entries: list[Entry]) -> Table:
-    model, image_size, data, target = key
+def _table(entries: list[Entry]) -> Table:
     rows: dict[str, Row] = {}
-    controls: list[SpeedCell] = []
     for entry in entries:
         subject = entry.record.subject
         row = rows.setdefault(subject.sha256, Row(subject=subject, cost=cost_of(subject.structure)))
@@ -125,27 +134,51 @@ def _table(key: tuple[str, ...], entries: list[Entry]) -> Table:
             row.accuracy[entry.record.domain] = AccuracyCell(
                 record_id=entry.id, record=entry.record, interval=accuracy_interval(entry.record)
             )
-        elif entry.record.baseline is not None:
-            cell = _speed_cell(entry.id, entry.record)
-            if entry.record.baseline.sha256 == subject.sha256:
-                controls.append(cell)
-            else:
-                row.speed[entry.record.batch_size] = cell
-    ordered = sorted(
-        rows.values(), key=lambda row: (row.budget, row.subject.label, row.subject.sha256)
-    )
+    dense = {sha for sha, row in rows.items() if row.criterion == "dense"}
+    timed = [_speed_cell(e.id, e.record) for e in entries if isinstance(e.record, LatencyRecord)]
+    paired = [cell for cell in timed if cell is not None]
+    over_dense = [cell for cell in paired if cell.baseline_sha256 in dense]
+    _require_one_machine(over_dense)
+    controls: dict[int, SpeedCell] = {}
+    for cell in sorted(over_dense, key=_width, reverse=True):  # the narrowest comes last and stays
+        sha, size = cell.record.subject.sha256, cell.record.batch_size
+        if sha == cell.baseline_sha256:
+            controls[size] = cell
+        else:
+            rows[sha].speed[size] = cell
+    ordered = sorted(rows.values(), key=lambda r: (r.budget, r.subject.label, r.subject.sha256))
+    origin = entries[0].record.subject.origin
     return Table(
-        title=f"{model} at {image_size} px on {data}, {target} held out",
-        target=target,
+        title=f"{origin.model} at {origin.preprocessing.image_size} px on {origin.data_name}, "
+        f"{origin.target} held out",
+        target=origin.target,
         domains=tuple(sorted({domain for row in ordered for domain in row.accuracy})),
         batch_sizes=tuple(sorted({size for row in ordered for size in row.speed})),
         rows=tuple(ordered),
-        controls=tuple(sorted(controls, key=lambda cell: cell.record.batch_size)),
+        controls=tuple(controls[size] for size in sorted(controls)),
+        other_baselines=len(paired) - len(over_dense),
     )
 
 
-def _speed_cell(record_id: str, record: LatencyRecord) -> SpeedCell:
+def _width(cell: SpeedCell) -> float:
+    return cell.interval.high - cell.interval.low
+
+
+def _require_one_machine(cells: Sequence[SpeedCell]) -> None:
+    """Speedups stand in one table only where machine, libraries and runtime are the same."""
+    for part in ("environment", "runtime"):
+        if len({canonical_json(getattr(cell.record, part)) for cell in cells}) > 1:
+            raise DgpruneError(
+                f"the records were timed with more than one {part}; report them apart"
+            )
+
+
+def _speed_cell(record_id: str, record: LatencyRecord) -> SpeedCell | None:
+    """The speedup of a paired record; None where one file was timed alone."""
+    if record.baseline is None:
+        return None
     return SpeedCell(
+        baseline_sha256=record.baseline.sha256,
         record_id=record_id,
         record=record,
         interval=speedup_interval(record.blocks),

@@ -82,11 +82,16 @@ def warnings(table: Table) -> list[str]:
             f"{len(unclear)} of {len(cells)} speedups did not reach the precision of their tier."
         )
     for cell in table.controls:
-        if not cell.interval.low <= 1 <= cell.interval.high:
+        size = cell.record.batch_size
+        if table.failed_control(size):
+            bias = abs(cell.interval.estimate - 1)
             found.append(
-                f"The A/A control at batch {cell.record.batch_size} does not hold 1 "
-                f"({cell.interval.low:.4f} to {cell.interval.high:.4f}): this machine adds a bias."
+                f"The A/A control at batch {size} does not hold 1 ({cell.interval.low:.4f} to "
+                f"{cell.interval.high:.4f}): speedups at this batch carry a bias of about "
+                f"{percent(bias)} and no verdict."
             )
+    if table.other_baselines:
+        found.append(f"{table.other_baselines} record(s) over another baseline are left out.")
     found.append(
         "One training seed a row: differences of a few points between rows are inside the spread "
         "between seeds."

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from dgprune import cli
 from dgprune.chain import run_chain
 from dgprune.progress import SILENT
 from dgprune.recipe import named_recipe, read_recipe, recipe_names, recipe_text
 from dgprune.records import AccuracyRecord, read_records
-from tests.conftest import TinyChain
+from tests.conftest import TinyChain, make_folder
 
 COMMANDS = (
     "finetune prune export evaluate bench report doctor quickstart run recipe inspect".split()
@@ -179,3 +180,38 @@ def test_ctrl_c_leaves_nothing_half_written(tmp_path: Path, delay_s: float) -> N
     left = {path.name for path in out.iterdir()}
     assert not [name for name in left if name.endswith(".tmp")]
     assert not [name for name in left if name.startswith("finetuned")]
+
+
+def test_a_recipe_may_ask_for_one_cell_in_two_ways(data_folder: Path, tmp_path: Path) -> None:
+    text = TINY.format(data=data_folder)
+    start = text.index("[[prune]]")
+    entry = text[start : text.index("[recover]")]
+    other = entry.replace("global", "isomorphic").replace("refit = false", "refit = true")
+    (tmp_path / "two.toml").write_text(text.replace(entry, entry + other))
+    cells = read_recipe(tmp_path / "two.toml").cells()
+    assert [(part.ranking, part.refit) for part, _, _ in cells] == [
+        ("global", False),
+        ("isomorphic", True),
+    ]
+
+
+def test_other_images_under_the_same_names_are_other_work(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "data")
+    where = ["--data", str(folder), "--target", "domain2", "--out", str(tmp_path / "out")]
+    command = ["finetune", "vit_micro_patch4_32", "--weights", "random", *where, "--epochs", "1"]
+    first = cli._step(command, quiet=True)
+    for path in folder.rglob("*.png"):
+        Image.new("RGB", (40, 40)).save(path)
+    second = cli._step(command, quiet=True)
+    assert second.fresh
+    assert second.path != first.path
+
+
+def test_evaluating_into_the_default_folder_leaves_it_usable(
+    chain: TinyChain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    where = ["--data", chain.data, "--target", chain.target]
+    assert cli._exit_code(["evaluate", str(chain.pruned_artefact), *where]) == 0
+    assert cli._exit_code(["report", "runs/records.jsonl"]) == 0
+    assert cli._exit_code(["export", str(chain.pruned), "--data", chain.data]) == 0

@@ -50,15 +50,6 @@ class DataSet:
             raise DgpruneError(f"{self.name} has no domain {domain!r} (it has {known}){hint}")
         return tuple(sample for sample in self.samples if sample.domain == domain)
 
-    def describe(self) -> dict[str, str | list[str]]:
-        """What identifies the data in a record."""
-        return {
-            "name": self.name,
-            "classes": list(self.classes),
-            "domains": list(self.domains),
-            "file_digest": self.file_digest,
-        }
-
 
 def open_data(source: str) -> DataSet:
     """The data set that `--data` names: `rotated-digits`, or a folder `domain/class/image`."""

@@ -121,7 +121,7 @@ def test_a_child_that_fails_is_one_clear_line_and_no_record(
     spec = LatencySpec(artefact=str(chain.pruned_artefact), data=chain.data, batch_sizes=(1,))
     with pytest.raises(DgpruneError, match=r"timing taylor-50, batch 1 failed \(exit 1\)"):
         bench(spec, tmp_path / "r.jsonl")
-    assert list(tmp_path.iterdir()) == []
+    assert {path.name for path in tmp_path.iterdir()} <= {"dgprune-store.txt"}
 
 
 def test_the_timing_process_is_pinned_and_free_of_torch(chain: TinyChain, tmp_path: Path) -> None:

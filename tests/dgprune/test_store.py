@@ -1,7 +1,6 @@
 """Folders and files are whole or absent."""
 
 import errno
-import os
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ from dgprune.checkpoint import open_checkpoint
 from dgprune.errors import DgpruneError
 from dgprune.progress import SILENT
 from dgprune.stage import run_stage
-from dgprune.store import append_lines, new_folder, open_store, write_text
+from dgprune.store import append_lines, claim, new_folder, open_store, store_at, write_text
 
 
 def test_a_folder_that_fails_leaves_nothing(tmp_path: Path) -> None:
@@ -22,12 +21,39 @@ def test_a_folder_that_fails_leaves_nothing(tmp_path: Path) -> None:
 
 def test_a_stale_temporary_folder_of_a_killed_run_is_removed(tmp_path: Path) -> None:
     store = open_store(tmp_path / "store")
-    (store / "made.999999999.tmp").mkdir()
-    (store / "made.999999999.tmp" / "stale").write_text("x")
-    living = store / f"made.{os.getpid()}.tmp"
-    living.mkdir()
-    open_store(store)
-    assert {path.name for path in store.iterdir()} == {"dgprune-store.txt", living.name}
+    (store / "made.1.tmp").mkdir()
+    (store / "made.1.tmp" / "stale").write_text("x")
+    with new_folder(store / "living"):
+        open_store(store)
+        left = {path.name.split(".")[0] for path in store.iterdir()}
+        assert left == {"dgprune-store", "living"}
+    assert {path.name for path in store.iterdir()} == {"dgprune-store.txt", "living"}
+
+
+def test_a_store_made_for_work_that_fails_is_taken_away(tmp_path: Path) -> None:
+    with pytest.raises(DgpruneError), store_at(tmp_path / "a" / "b"):
+        raise DgpruneError("bad input")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(DgpruneError), store_at(tmp_path / "kept") as store:
+        (store / "done").mkdir()
+        raise DgpruneError("a later step")
+    assert (tmp_path / "kept" / "done").is_dir()
+
+
+def test_a_whole_line_without_its_end_is_kept(tmp_path: Path) -> None:
+    file = tmp_path / "records.jsonl"
+    file.write_text('{"one":1}')
+    append_lines(file, ["two"])
+    assert file.read_text() == '{"one":1}\ntwo\n'
+
+
+def test_a_new_folder_is_claimed_and_a_strangers_is_not(tmp_path: Path) -> None:
+    claim(tmp_path / "new")
+    assert open_store(tmp_path / "new")
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "thesis.docx").write_text("mine")
+    claim(tmp_path / "theirs")
+    assert [path.name for path in (tmp_path / "theirs").iterdir()] == ["thesis.docx"]
 
 
 def test_two_processes_may_make_the_same_folder(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -209,3 +210,80 @@ def test_an_edited_page_is_made_again(chain: TinyChain, tmp_path: Path) -> None:
     page.write_text(text.replace("%", "percent"))
     assert report([chain.records], tmp_path / "out").fresh
     assert page.read_text() == text
+
+
+def changed(chain: TinyChain, out: Path, change: Callable[[Record], Record]) -> Path:
+    for entry in read_records(chain.records):
+        append_records(out, entry.cell, [change(entry.record)])
+    return out
+
+
+def test_a_speedup_over_another_file_than_dense_is_left_out(
+    chain: TinyChain, tmp_path: Path
+) -> None:
+    def change(record: Record) -> Record:
+        if isinstance(record, LatencyRecord) and record.subject.label != "dense":
+            return replace(record, baseline=replace(record.subject, sha256="f" * 64))
+        return record
+
+    (table,) = tables(read_records(changed(chain, tmp_path / "r.jsonl", change)))
+    assert not any(row.speed for row in table.rows)
+    assert any("1 record(s) over another baseline" in line for line in warnings(table))
+
+
+def test_speedups_of_two_machines_are_not_put_in_one_table(
+    chain: TinyChain, tmp_path: Path
+) -> None:
+    def change(record: Record) -> Record:
+        if isinstance(record, LatencyRecord):
+            return replace(record, environment=replace(record.environment, cpu="another"))
+        return record
+
+    both = changed(chain, tmp_path / "r.jsonl", change)
+    with pytest.raises(DgpruneError, match="more than one environment; report them apart"):
+        report([chain.records, both], tmp_path / "out")
+
+
+def test_a_failed_control_takes_the_verdicts_away(chain: TinyChain, tmp_path: Path) -> None:
+    def change(record: Record) -> Record:
+        if isinstance(record, LatencyRecord) and record.subject.label == "dense":
+            blocks = tuple(
+                replace(b, durations_ns=tuple(2 * ns for ns in b.durations_ns))
+                if b.arm == "baseline"
+                else b
+                for b in record.blocks
+            )
+            return replace(record, blocks=blocks)
+        return record
+
+    records = changed(chain, tmp_path / "r.jsonl", change)
+    (table,) = tables(read_records(records))
+    assert table.failed_control(1)
+    assert any("carry a bias" in line and "no verdict" in line for line in warnings(table))
+    page = report([records], tmp_path / "out").path
+    assert "no verdict" in page.read_text()
+
+
+def test_a_model_pruned_by_a_plan_has_a_row(chain: TinyChain, tmp_path: Path) -> None:
+    def change(record: Record) -> Record:
+        steps = tuple(
+            replace(step, spec={"plan": "abc"}) if step.stage == "prune" else step
+            for step in record.subject.lineage
+        )
+        return replace(record, subject=replace(record.subject, lineage=steps))
+
+    page = report([changed(chain, tmp_path / "r.jsonl", change)], tmp_path / "out").path
+    assert "plan" in page.read_text()
+
+
+def test_a_leftover_of_a_killed_run_is_not_published(chain: TinyChain, tmp_path: Path) -> None:
+    report([chain.records], tmp_path / "out")
+    (tmp_path / "out" / ".new").mkdir()
+    (tmp_path / "out" / ".new" / "report.md").write_text("stale")
+    entry = read_records(chain.records)[0]
+    assert isinstance(entry.record, AccuracyRecord)
+    more = tmp_path / "more.jsonl"
+    append_records(more, "another", [replace(entry.record, domain="domain9")])
+    report([chain.records, more], tmp_path / "out")
+    assert "domain9" in (tmp_path / "out" / "report.md").read_text()
+    assert not (tmp_path / "out" / ".new").exists()
