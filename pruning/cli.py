@@ -53,8 +53,8 @@ def finetune(
 ) -> Done:
     """Fine-tune on the source domains; prints the checkpoint's folder."""
     from dgprune.source import SourceSpec
-    from pruning.finetune import FinetuneSpec
-    from pruning.finetune import finetune as run
+    from pruning.finetune_checkpoint import FinetuneSpec
+    from pruning.finetune_checkpoint import finetune as run
     from pruning.training import TrainSpec
 
     train = TrainSpec(
@@ -123,8 +123,8 @@ def prune(
     """Prune heads, head dimensions, MLP units and width; prints the checkpoint's folder."""
     from dgprune.source import SourceSpec
     from pruning.budgets import budget_from, limits_from
-    from pruning.prune import PruneSpec, read_plan
-    from pruning.prune import prune as run
+    from pruning.prune_checkpoint import PruneSpec, read_plan
+    from pruning.prune_checkpoint import prune as run
 
     budget = budget_from({"ratio": ratio, "macs": macs, "params": params, "plan": plan})
     spec = PruneSpec(
@@ -155,7 +155,7 @@ def prune(
 def check_recipe(recipe: Recipe) -> None:
     """Raises DgpruneError for a value that a later step would refuse, before the first one runs."""
     from pruning.planning import Budget
-    from pruning.prune import PruneSpec
+    from pruning.prune_checkpoint import PruneSpec
     from pruning.training import TrainSpec
 
     for part in (recipe.dense, recipe.recover):

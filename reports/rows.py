@@ -146,6 +146,10 @@ def _table(entries: list[Entry]) -> Table:
             controls[size] = cell
         else:
             rows[sha].speed[size] = cell
+    for row in rows.values():
+        by_size = sorted(row.speed.items())
+        row.speed.clear()
+        row.speed.update(by_size)
     ordered = sorted(rows.values(), key=lambda r: (r.budget, r.subject.label, r.subject.sha256))
     origin = entries[0].record.subject.origin
     return Table(

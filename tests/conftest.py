@@ -13,8 +13,8 @@ from benchmark.latency import LatencySpec, bench
 from dgprune.models import Transformer, create
 from dgprune.source import SourceSpec
 from export.onnx_export import ExportSpec, export_onnx
-from pruning.finetune import FinetuneSpec, finetune
-from pruning.prune import PruneSpec, prune
+from pruning.finetune_checkpoint import FinetuneSpec, finetune
+from pruning.prune_checkpoint import PruneSpec, prune
 from pruning.training import TrainSpec
 
 torch.set_num_threads(1)

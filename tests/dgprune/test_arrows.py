@@ -74,3 +74,13 @@ def test_timm_is_imported_behind_the_shim_only() -> None:
         before = text[:first]
         behind_shim = "import dgprune.torchvision_shim" in before or "from dgprune.models" in before
         assert behind_shim, f"{name} imports timm before the shim"
+
+
+def test_the_functions_of_the_commands_are_importable() -> None:
+    from benchmark import bench, evaluate
+    from export import export_onnx
+    from pruning import finetune, prune
+
+    assert all(map(callable, (bench, evaluate, export_onnx, finetune, prune)))
+    with pytest.raises(ImportError):
+        from pruning import no_such_thing  # type: ignore[attr-defined]  # noqa: F401

@@ -13,7 +13,7 @@ from dgprune.errors import DgpruneError
 from dgprune.models import create
 from dgprune.source import SourceSpec
 from pruning.augmentation import KINDS, augment
-from pruning.finetune import FinetuneSpec, finetune
+from pruning.finetune_checkpoint import FinetuneSpec, finetune
 from pruning.training import Schedule, Task, TrainSpec, train
 from tests.conftest import MICRO, TinyChain
 
