@@ -18,6 +18,7 @@ class _Runner:
 
     invoke: Invoke
     progress: Progress
+    extra: tuple[str, ...]
     total: int
     count: int = 0
     fresh: int = 0
@@ -27,12 +28,20 @@ class _Runner:
         self.progress.line(
             f"[{self.count}/{self.total}] dgprune {arguments[0]} {Path(arguments[1]).name}"
         )
-        done = self.invoke(arguments)
+        extra = () if arguments[0] == "report" else self.extra  # a report reads no image
+        done = self.invoke((*arguments, *extra))
         self.fresh += done.fresh
         return done
 
 
-def run_chain(recipe: Recipe, out: Path, invoke: Invoke, progress: Progress) -> Done:
+def run_chain(
+    recipe: Recipe,
+    out: Path,
+    invoke: Invoke,
+    progress: Progress,
+    *,
+    skip_bad_images: bool = False,
+) -> Done:
     """Dense model, grid of pruned ones, recovery, export, accuracy, latency, report.
 
     Every stage is one command through `invoke`; a finished one is passed over, so that the same
@@ -41,7 +50,10 @@ def run_chain(recipe: Recipe, out: Path, invoke: Invoke, progress: Progress) -> 
     store = open_store(out)
     cells = recipe.cells()
     runner = _Runner(
-        invoke=invoke, progress=progress, total=3 + 4 * len(cells) + 1 + len(cells) + 1
+        invoke=invoke,
+        progress=progress,
+        extra=("--skip-bad-images",) if skip_bad_images else (),
+        total=3 + 4 * len(cells) + 1 + len(cells) + 1,
     )
     domains = ("--data", recipe.data, "--target", recipe.target, "--seed", str(recipe.seed))
     into = ("--out", str(store))

@@ -17,7 +17,7 @@ import pruning.cli
 import reports.cli
 from dgprune import __version__
 from dgprune.errors import DgpruneError
-from dgprune.options import AsJson, Quiet
+from dgprune.options import AsJson, Quiet, SkipBadImages
 from dgprune.output import finish
 from dgprune.progress import progress_for
 from dgprune.recipe import Recipe
@@ -80,6 +80,7 @@ def quickstart(
 def run(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE.toml", help="See `dgprune recipe`.")],
     out: ChainOut = Path("runs"),
+    skip_bad_images: SkipBadImages = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> Done:
@@ -87,7 +88,8 @@ def run(
     from dgprune.recipe import read_recipe
 
     _check(found := read_recipe(recipe), str(recipe))
-    return finish(_run_chain(found, out, quiet=quiet), as_json=as_json)
+    done = _run_chain(found, out, quiet=quiet, skip_bad_images=skip_bad_images)
+    return finish(done, as_json=as_json)
 
 
 @app.command()
@@ -128,10 +130,11 @@ def _check(recipe: Recipe, where: str) -> None:
         raise DgpruneError(f"{where}: {error}") from None
 
 
-def _run_chain(recipe: Recipe, out: Path, *, quiet: bool) -> Done:
+def _run_chain(recipe: Recipe, out: Path, *, quiet: bool, skip_bad_images: bool = False) -> Done:
     from dgprune.chain import run_chain
 
-    return run_chain(recipe, out, partial(_step, quiet=quiet), progress_for(quiet=quiet))
+    step = partial(_step, quiet=quiet)
+    return run_chain(recipe, out, step, progress_for(quiet=quiet), skip_bad_images=skip_bad_images)
 
 
 def _step(arguments: Sequence[str], *, quiet: bool) -> Any:

@@ -16,8 +16,9 @@ from PIL import Image
 from dgprune import cli
 from dgprune.chain import run_chain
 from dgprune.progress import SILENT
-from dgprune.recipe import named_recipe, read_recipe, recipe_names, recipe_text
+from dgprune.recipe import full_grid, named_recipe, read_recipe, recipe_names, recipe_text
 from dgprune.records import AccuracyRecord, read_records
+from dgprune.stage import Done
 from tests.conftest import TinyChain, make_folder
 
 COMMANDS = (
@@ -215,3 +216,26 @@ def test_evaluating_into_the_default_folder_leaves_it_usable(
     assert cli._exit_code(["evaluate", str(chain.pruned_artefact), *where]) == 0
     assert cli._exit_code(["report", "runs/records.jsonl"]) == 0
     assert cli._exit_code(["export", str(chain.pruned), "--data", chain.data]) == 0
+
+
+def test_the_chain_hands_skipping_on_to_every_step_that_reads_images(
+    recipe_file: Path, tmp_path: Path
+) -> None:
+    seen: list[Sequence[str]] = []
+
+    def record(arguments: Sequence[str]) -> Done:
+        seen.append(arguments)
+        return Done(path=tmp_path, fresh=True)
+
+    recipe = read_recipe(recipe_file)
+    run_chain(recipe, tmp_path / "out", record, SILENT, skip_bad_images=True)
+    assert [("--skip-bad-images" in step) != (step[0] == "report") for step in seen] == [True] * 10
+
+
+def test_the_full_grid_is_every_criterion_at_every_ratio() -> None:
+    cells = {(c, r) for _, c, r in full_grid(named_recipe("quickstart")).cells()}
+    assert cells == {
+        (criterion, ratio)
+        for criterion in ("hessian", "taylor", "l1", "l2", "random")
+        for ratio in (0.5, 0.75, 0.95)
+    }
