@@ -14,6 +14,7 @@ from dgprune.models import (
     structure_of,
 )
 from dgprune.structure import cost_of
+from dgprune.weights import load_timm
 
 MODELS = [
     "vit_micro_patch4_32",
@@ -72,3 +73,12 @@ def test_preprocessing_is_the_models_own() -> None:
     assert vit.mean == (0.5, 0.5, 0.5)
     assert deit.mean == (0.485, 0.456, 0.406)
     assert (vit.image_size, vit.interpolation) == (64, "bicubic")
+
+
+def test_a_hub_that_does_not_answer_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_network(*arguments: object, **options: object) -> None:
+        raise OSError("cannot reach the hub\nand a second line")
+
+    monkeypatch.setattr("dgprune.weights.create_timm", no_network)
+    with pytest.raises(DgpruneError, match=r"no weights for .* \(cannot reach the hub\); pass"):
+        load_timm("vit_micro_patch4_32", "pretrained", num_classes=3, image_size=None, seed=0)
