@@ -9,7 +9,7 @@ from pruning.planning import Budget, Limits
 # A ratio may ask for 95 %, so its floors are low; a cost budget keeps what runtimes are fast on.
 FOR_RATIO = Limits()
 FOR_COST = Limits(
-    min_width=48,
+    min_width=0,  # a quarter of the dense width
     min_heads=2,
     min_head_dim=16,
     min_mlp=64,

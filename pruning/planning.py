@@ -50,7 +50,10 @@ class UnitScores:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """The least that an axis keeps, and the multiple that its kept size is rounded to."""
+    """The least that an axis keeps, and the multiple that its kept size is rounded to.
+
+    A `min_width` of 0 stands for a quarter of the dense width.
+    """
 
     min_width: int = 16
     min_heads: int = 1
@@ -62,7 +65,8 @@ class Limits:
 
     def __post_init__(self) -> None:
         for name in self.__slots__:
-            require_between(name, getattr(self, name), 1, 1e6)
+            least = 0 if name == "min_width" else 1
+            require_between(name, getattr(self, name), least, 1e6)
 
 
 def make_plan(
@@ -137,7 +141,8 @@ def _kept_cost(structure: Structure, kind: BudgetKind) -> Callable[[Plan], float
 
 
 def _axes(scores: UnitScores, limits: Limits) -> list[Axis]:
-    axes = [_axis("width", scores.width, limits.min_width, "width")]
+    least = limits.min_width or -(-scores.width.size // 4)
+    axes = [_axis("width", scores.width, least, "width")]
     for index, (qk, value, mlp) in enumerate(zip(scores.qk, scores.value, scores.mlp, strict=True)):
         heads, dims = qk.shape
         floor = min(limits.min_heads, heads) * min(limits.min_head_dim, dims)

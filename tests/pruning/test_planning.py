@@ -207,3 +207,14 @@ def test_options_give_one_budget_and_its_limits() -> None:
         limits_from(macs, "wdith=8", None)
     with pytest.raises(DgpruneError, match=r"--floor 'mlp=x' must be one of"):
         limits_from(macs, None, "mlp=x")
+
+
+def test_a_cost_budget_never_cuts_the_width_below_a_quarter() -> None:
+    limits = limits_from(
+        Budget(kind="macs", value=0.1), "width=2,head_dim=2,mlp=2", "heads=1,head_dim=2,mlp=2"
+    )
+    budget = Budget(kind="macs", value=0.05)
+    plan = make_plan(random_scores(3), STRUCTURE, "isomorphic", budget, limits)
+    assert len(plan.width) >= 16
+    with pytest.raises(DgpruneError, match="min_heads 0 must be a number"):
+        Limits(min_heads=0)
