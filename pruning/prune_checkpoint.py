@@ -21,7 +21,7 @@ from dgprune.store import store_at
 from dgprune.structure import cost_of
 from pruning.criteria import CRITERIA, NEEDS_IMAGES, Calibration, Criterion, score
 from pruning.groups import trace_groups
-from pruning.plan import Plan
+from pruning.plan import Plan, check
 from pruning.planning import Budget, Limits, make_plan
 from pruning.ranking import RANKINGS, Ranking
 from pruning.refit import refit
@@ -175,6 +175,7 @@ class _Images:
 
 
 def _apply(model: Transformer, images: _Images, spec: PruneSpec, plan: Plan) -> Transformer:
+    check(plan, structure_of(model, images.source.origin.model))  # the refit trusts its plan
     refitted = None
     if spec.refit:
         inputs = images.load(spec.refit_images, spec.seed).inputs

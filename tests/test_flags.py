@@ -112,3 +112,21 @@ def test_bench_flags_reach_the_record(chain: TinyChain, tmp_path: Path) -> None:
     }
     assert found == {(2, 2, "smoke", None), (3, 2, "smoke", None)}
     assert len({r.spec.seed for r in records if isinstance(r, LatencyRecord)}) == 2
+
+
+@pytest.mark.parametrize("refit", ["--refit", "--no-refit"])
+def test_a_plan_is_applied_as_it_is_and_refused_where_it_does_not_fit(
+    chain: TinyChain, tmp_path: Path, capsys: pytest.CaptureFixture[str], refit: str
+) -> None:
+    where = ("--data", chain.data, "--target", chain.target, "--out", str(tmp_path / "out"))
+    plan = tmp_path / "plan.json"
+    plan.write_text('{"width": [0, 1], "blocks": []}')
+    arguments = ["prune", str(chain.dense), *where, "--plan", str(plan), refit, "--quiet"]
+    assert cli._exit_code(arguments) == 2
+    assert "the plan has 0 blocks, the model 4" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    plan.write_text((chain.pruned / "plan.json").read_text())
+    assert cli._exit_code(arguments) == 0
+    made = Path(capsys.readouterr().out.strip())
+    kept = (made / "structure.json").read_text()
+    assert kept == (chain.pruned / "structure.json").read_text()
