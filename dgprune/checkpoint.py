@@ -5,7 +5,7 @@ from pathlib import Path
 
 from dgprune.errors import DgpruneError
 from dgprune.lineage import LineageStep, Origin
-from dgprune.models import Transformer, Weights, rebuild, structure_of
+from dgprune.models import Transformer, Weights, describe, rebuild, structure_of
 from dgprune.schema import (
     canonical_json,
     decode,
@@ -99,7 +99,29 @@ def open_checkpoint(path: Path) -> Checkpoint:
 
 
 def load_model(checkpoint: Checkpoint) -> Transformer:
-    """The model of a checkpoint, in evaluation mode."""
+    """The model of a checkpoint, in evaluation mode.
+
+    Raises DgpruneError where the weights are not those of the structure.
+    """
     from dgprune.weights import read_weights
 
-    return rebuild(checkpoint.structure, read_weights(checkpoint.path / WEIGHTS))
+    structure = checkpoint.structure
+    model = rebuild(structure, read_weights(checkpoint.path / WEIGHTS))
+    if describe(model, structure.model) != structure:
+        raise DgpruneError(
+            f"{checkpoint.path / STRUCTURE} does not describe its weights; restore it"
+        )
+    return model
+
+
+def load(path: str | Path) -> Transformer:
+    """The model in the checkpoint folder `path`: `model = dgprune.load(path)`."""
+    return load_model(open_checkpoint(Path(path)))
+
+
+def timm_weights(path: str | Path) -> Weights:
+    """The weights in the checkpoint folder `path`, under the names that timm gives them."""
+    from dgprune.timm_form import timm_state_dict
+
+    checkpoint = open_checkpoint(Path(path))
+    return timm_state_dict(load_model(checkpoint), checkpoint.structure.model)

@@ -114,8 +114,11 @@ def inspect(
 
 
 def invoke(arguments: Sequence[str]) -> Any:
-    """Runs one command in this process and returns what it made."""
-    result = app(list(arguments), standalone_mode=False)
+    """Runs one command in this process and returns what it made.
+
+    A command that needs others finds the way to run them in its context.
+    """
+    result = app(list(arguments), standalone_mode=False, obj=partial(_step, quiet=False))
     if result == INTERRUPTED:  # typer turns Ctrl-C into this code; a chain must not go on after it
         raise KeyboardInterrupt
     return result

@@ -28,6 +28,7 @@ __all__ = [
     "blocks_of",
     "create",
     "create_timm",
+    "describe",
     "preprocessing_of",
     "rebuild",
     "require_supported_name",
@@ -114,6 +115,17 @@ def structure_of(model: nn.Module, name: str) -> Structure:
 
     Raises DgpruneError where the model has parts that a Structure does not describe.
     """
+    structure = describe(model, name)
+    have = {key: tuple(value.shape) for key, value in model.state_dict().items()}
+    need = {key: tuple(value.shape) for key, value in skeleton(structure).state_dict().items()}
+    if have != need:
+        odd = sorted(key for key in have.keys() | need.keys() if have.get(key) != need.get(key))
+        raise DgpruneError(f"{name} has parts that cannot be pruned yet ({', '.join(odd[:3])})")
+    return structure
+
+
+def describe(model: nn.Module, name: str) -> Structure:
+    """The structure of a model that is known to have no other parts, as one that was rebuilt."""
     if type(model) not in (VisionTransformer, VisionTransformerDistilled, Beit):
         raise DgpruneError(f"{name} is a {type(model).__name__}; supported are ViT, DeiT and BEiT")
     assert isinstance(model, VisionTransformer | Beit)
@@ -121,7 +133,7 @@ def structure_of(model: nn.Module, name: str) -> Structure:
     if not whole or not all(_is_plain(block) for block in blocks_of(model)):
         raise DgpruneError(f"{name} has parts that cannot be pruned yet; use a plain ViT")
     embedding, first = model.patch_embed, blocks_of(model)[0]
-    structure = Structure(
+    return Structure(
         model=name,
         image_size=embedding.img_size[0],
         patch_size=embedding.patch_size[0],
@@ -136,12 +148,6 @@ def structure_of(model: nn.Module, name: str) -> Structure:
         relative_position=getattr(first.attn, "relative_position_bias_table", None) is not None,
         blocks=tuple(_block_of(block) for block in blocks_of(model)),
     )
-    have = {key: tuple(value.shape) for key, value in model.state_dict().items()}
-    need = {key: tuple(value.shape) for key, value in skeleton(structure).state_dict().items()}
-    if have != need:
-        odd = sorted(key for key in have.keys() | need.keys() if have.get(key) != need.get(key))
-        raise DgpruneError(f"{name} has parts that cannot be pruned yet ({', '.join(odd[:3])})")
-    return structure
 
 
 def _is_plain(block: Any) -> bool:
@@ -177,11 +183,18 @@ def rebuild(structure: Structure, weights: Weights) -> Transformer:
 
 def skeleton(structure: Structure) -> Transformer:
     """The model of `structure` without memory for its weights (on torch's meta device)."""
+    require_supported_name(structure.model)
     with torch.device("meta"):
-        require_supported_name(structure.model)
-        model = plain_timm(
-            structure.model, num_classes=structure.num_classes, img_size=structure.image_size
-        )
+        try:
+            model = plain_timm(
+                structure.model, num_classes=structure.num_classes, img_size=structure.image_size
+            )
+        except (AssertionError, AttributeError, RuntimeError, TypeError, ValueError) as error:
+            raise DgpruneError(
+                f"timm cannot make {structure.model} at {structure.image_size} px: {error}"
+            ) from None
+        if not isinstance(model, VisionTransformer | Beit):
+            raise DgpruneError(f"{structure.model} is neither ViT, DeiT nor BEiT")
         blocks = blocks_of(model)
         if len(blocks) != len(structure.blocks):
             raise DgpruneError(

@@ -2,6 +2,15 @@
 
 from dataclasses import dataclass
 
+_LARGEST = 1 << 20
+
+
+def _require_sizes(owner: object, names: tuple[str, ...]) -> None:
+    """Raises ValueError where a size is not one: a file may say anything."""
+    for name in names:
+        if not 1 <= getattr(owner, name) <= _LARGEST:
+            raise ValueError(f"{name} must be between 1 and {_LARGEST}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
@@ -10,6 +19,9 @@ class Block:
     num_heads: int
     head_dim: int
     mlp_hidden: int
+
+    def __post_init__(self) -> None:
+        _require_sizes(self, ("num_heads", "head_dim", "mlp_hidden"))
 
     @property
     def attention_dim(self) -> int:
@@ -38,6 +50,12 @@ class Structure:
     absolute_position: bool = True
     relative_position: bool = False
     blocks: tuple[Block, ...]
+
+    def __post_init__(self) -> None:
+        sizes = ("image_size", "patch_size", "num_classes", "embed_dim", "classifiers")
+        _require_sizes(self, sizes)
+        if self.prefix_tokens < 0 or self.image_size % self.patch_size:
+            raise ValueError("prefix_tokens must be 0 or more, image_size a multiple of patch_size")
 
     @property
     def patches(self) -> int:

@@ -1,5 +1,6 @@
 """What the options of `prune` mean: one budget, and the limits that go with it."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from dgprune.errors import DgpruneError
@@ -18,9 +19,16 @@ FOR_COST = Limits(
     align_mlp=32,
 )
 
+# Multiples that a runtime is fast on, whatever the budget (docs/decisions/0008).
+ALIGNED_FOR = {
+    "onnxruntime": {"align_width": 16, "align_head_dim": 8, "align_mlp": 16},
+    "openvino": {"align_width": 16, "align_head_dim": 8, "align_mlp": 16},
+    "tensorrt": {"align_width": 32, "align_head_dim": 8, "align_mlp": 32},
+}
 
-def budget_from(options: dict[str, object]) -> Budget:
-    """The one budget that was given, of ratio, macs, params and plan; ratio 0.5 where none was."""
+
+def budget_from(options: Mapping[str, object]) -> Budget:
+    """The one budget that was given, or ratio 0.5; a speedup and a plan stand for themselves."""
     given = {name: value for name, value in options.items() if value is not None}
     if len(given) > 1:
         names = " and ".join(f"--{name}" for name in given)
@@ -32,10 +40,23 @@ def budget_from(options: dict[str, object]) -> Budget:
     return Budget(kind="ratio", value=0.5)
 
 
-def limits_from(budget: Budget, align: str | None, floor: str | None) -> Limits:
-    """The defaults of the budget's kind, changed by `--align` and `--floor`."""
-    limits = FOR_RATIO if budget.kind == "ratio" else FOR_COST
+def limits_from(
+    budget: Budget,
+    align: str | None,
+    floor: str | None,
+    runtime: str | None = None,
+    *,
+    for_speed: bool = False,
+) -> Limits:
+    """The defaults of the budget's kind and of the runtime, changed by `--align` and `--floor`."""
+    limits = FOR_RATIO if budget.kind == "ratio" and not for_speed else FOR_COST
+    if runtime is not None and runtime not in ALIGNED_FOR:
+        raise DgpruneError(
+            f"--runtime {runtime!r} must be one of {', '.join(ALIGNED_FOR)}"
+            f"{nearest(runtime, list(ALIGNED_FOR))}"
+        )
     changes = {
+        **(ALIGNED_FOR[runtime] if runtime else {}),
         **_pairs("--align", "align_", align),
         **_pairs("--floor", "min_", floor),
     }

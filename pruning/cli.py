@@ -83,6 +83,7 @@ def finetune(
 
 
 def prune(
+    context: typer.Context,
     model: Model,
     data: Data,
     target: Target,
@@ -99,9 +100,29 @@ def prune(
     ] = None,
     macs: Annotated[float | None, typer.Option(help="Or: share of the MACs to keep.")] = None,
     params: Annotated[float | None, typer.Option(help="Or: share of the weights to keep.")] = None,
+    speedup: Annotated[
+        float | None, typer.Option(help="Or: speedup to reach, as measured on --runtime.")
+    ] = None,
     plan: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Or: a saved plan.json, applied as it is.")
     ] = None,
+    runtime: Annotated[
+        str | None,
+        typer.Option(help="Where it will run: onnxruntime, openvino or tensorrt; sets --align."),
+    ] = None,
+    batch: Annotated[int, typer.Option(help="Batch size of --speedup.")] = 1,
+    threads: Annotated[int, typer.Option(help="Threads of --speedup.")] = 1,
+    steps: Annotated[
+        int, typer.Option(help="Cuts, with training under the dense model between them.")
+    ] = 1,
+    schedule: Annotated[str, typer.Option(help="How --steps share the cut: cubic, linear.")] = (
+        "cubic"
+    ),
+    step_epochs: Annotated[int, typer.Option(help="Epochs between two of --steps.")] = 1,
+    step_lr: Annotated[float, typer.Option(help="Peak learning rate between --steps.")] = 1e-4,
+    augmentation: Annotated[str, typer.Option(help="Between --steps: photo, glyph, none.")] = (
+        "photo"
+    ),
     align: Annotated[
         str | None, typer.Option(help="Multiples, such as width=32,head_dim=8,mlp=32.")
     ] = None,
@@ -113,6 +134,12 @@ def prune(
     ] = 256,
     refit: Annotated[bool, typer.Option(help="Fit what is left to the dense layers.")] = True,
     refit_images: Annotated[int, typer.Option(help="Source images the refit sees.")] = 512,
+    scale_attention: Annotated[
+        str, typer.Option(help="keep the divisor of q k, or reset it as timm does (ablation).")
+    ] = "keep",
+    drop_dependency: Annotated[
+        str, typer.Option(help="residual: miss one shortcut on purpose (ablation).")
+    ] = "none",
     weights: Weights = None,
     image_size: ImageSize = None,
     seed: Seed = 0,
@@ -122,21 +149,28 @@ def prune(
 ) -> Done:
     """Prune heads, head dimensions, MLP units and width; prints the checkpoint's folder."""
     from dgprune.source import SourceSpec
+    from pruning.asked import Asked, prune_as_asked
     from pruning.budgets import budget_from, limits_from
-    from pruning.prune_checkpoint import PruneSpec, read_plan
-    from pruning.prune_checkpoint import prune as run
+    from pruning.iterative import StepsSpec
+    from pruning.prune_checkpoint import read_plan
+    from pruning.spec import PruneSpec
+    from pruning.speedup import aim_from
+    from pruning.training import TrainSpec
 
-    budget = budget_from({"ratio": ratio, "macs": macs, "params": params, "plan": plan})
+    given = {"ratio": ratio, "macs": macs, "params": params, "speedup": speedup, "plan": plan}
+    budget = budget_from(given)
     spec = PruneSpec(
         criterion=criterion,  # type: ignore[arg-type]  # checked by the spec itself
         ranking=ranking,  # type: ignore[arg-type]
         budget=budget,
         score_images=score_images,
         seed=seed,
-        limits=limits_from(budget, align, floor),
+        limits=limits_from(budget, align, floor, runtime, for_speed=speedup is not None),
         engine=engine,  # type: ignore[arg-type]
         refit=refit,
         refit_images=refit_images,
+        scale_attention=scale_attention,  # type: ignore[arg-type]
+        drop_dependency=drop_dependency,  # type: ignore[arg-type]
     )
     source = SourceSpec(
         model=model,
@@ -147,15 +181,22 @@ def prune(
         seed=seed,
         skip_bad_images=skip_bad_images,
     )
-    chosen = read_plan(plan) if plan else None
-    done = run(source, spec, out, progress_for(quiet=quiet), plan=chosen)
+    train = TrainSpec(epochs=step_epochs, learning_rate=step_lr, augmentation=augmentation)
+    asked = Asked(
+        source=source,
+        spec=spec,
+        plan=read_plan(plan) if plan else None,
+        steps=StepsSpec(steps=steps, schedule=schedule, train=train),  # type: ignore[arg-type]
+        aim=aim_from(speedup, runtime, batch, threads),
+    )
+    done = prune_as_asked(asked, out, context.obj, progress_for(quiet=quiet))
     return finish(done, as_json=as_json)
 
 
 def check_recipe(recipe: Recipe) -> None:
     """Raises DgpruneError for a value that a later step would refuse, before the first one runs."""
     from pruning.planning import Budget
-    from pruning.prune_checkpoint import PruneSpec
+    from pruning.spec import PruneSpec
     from pruning.training import TrainSpec
 
     for part in (recipe.dense, recipe.recover):

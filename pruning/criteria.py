@@ -15,23 +15,19 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
-import torch
 from torch import Tensor
-from torch.func import functional_call, grad, vmap
-from torch.nn import functional
 
 from dgprune.errors import DgpruneError
-from dgprune.models import Transformer
 from dgprune.progress import SILENT, Progress
 from pruning.gates import gate_fisher
-from pruning.groups import Groups, Sensitivity, score_groups
+from pruning.groups import Groups, Sensitivity, layer_scales, score_groups
+from pruning.per_sample import gradient_moments
 from pruning.planning import UnitScores
 from pruning.ranking import Scores
 
 Criterion = Literal["fisher", "hessian", "taylor", "l1", "l2", "random"]
 CRITERIA: tuple[Criterion, ...] = get_args(Criterion)
 NEEDS_IMAGES = frozenset({"fisher", "hessian", "taylor"})
-_CHUNK_BYTES = 1 << 28
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,17 +52,32 @@ def score(
     """
     if criterion == "random":
         rng = np.random.default_rng(seed)
-        return _each(score_groups(groups, torch.abs), lambda part: rng.random(part.shape))
+        return _each(score_groups(groups, Tensor.abs), lambda part: rng.random(part.shape))
     if criterion in NEEDS_IMAGES:
         if calibration is None:
             raise DgpruneError(f"criterion {criterion} needs images to take gradients on")
         if criterion == "fisher":
-            return gate_fisher(groups.model, calibration.inputs, calibration.labels, progress)
+            return gate_fisher(
+                groups.model,
+                calibration.inputs,
+                calibration.labels,
+                progress,
+                edge_missed=groups.edge_missed,
+            )
         return score_groups(groups, _gradient_sensitivity(groups, criterion, calibration, progress))
+    scales = layer_scales(groups.model)
     if criterion == "l1":
-        return score_groups(groups, lambda p: p.detach().abs())
-    squares = score_groups(groups, lambda p: p.detach().square())
+        return score_groups(groups, lambda p: _scaled(p, scales).abs())
+    squares = score_groups(groups, lambda p: _scaled(p, scales).square())
     return _each(squares, np.sqrt)
+
+
+def _scaled(parameter: Tensor, scales: dict[int, Tensor]) -> Tensor:
+    """The parameter as the stream sees it: times the layer scale that follows, where one does."""
+    value, scale = parameter.detach(), scales.get(id(parameter))
+    if scale is None:
+        return value
+    return value * (scale[:, None] if value.ndim == 2 else scale)
 
 
 def _each(scores: UnitScores, change: Callable[[Scores], Scores]) -> UnitScores:
@@ -77,6 +88,7 @@ def _each(scores: UnitScores, change: Callable[[Scores], Scores]) -> UnitScores:
         qk=attention,
         value=attention,
         mlp=tuple(change(part) for part in scores.mlp),
+        width_after=None if scores.width_after is None else change(scores.width_after),
     )
 
 
@@ -85,7 +97,11 @@ def _gradient_sensitivity(
 ) -> Sensitivity:
     second_order = criterion == "hessian"
     moments = gradient_moments(
-        groups.model, calibration, second_order=second_order, progress=progress
+        groups.model,
+        calibration.inputs,
+        calibration.labels,
+        second_order=second_order,
+        progress=progress,
     )
     names = {id(p): name for name, p in groups.model.named_parameters()}
 
@@ -95,35 +111,3 @@ def _gradient_sensitivity(
         return weight.square() * moment if second_order else weight.abs() * moment
 
     return sensitivity
-
-
-def gradient_moments(
-    model: Transformer,
-    calibration: Calibration,
-    *,
-    second_order: bool,
-    progress: Progress = SILENT,
-) -> dict[str, Tensor]:
-    """Mean over samples of g^2 (`second_order`) or |g|, by parameter name.
-
-    g is the gradient of one sample's cross-entropy. Samples go through in chunks whose per-sample
-    gradients fit 256 MiB.
-    """
-    parameters = {name: p.detach() for name, p in model.named_parameters()}
-    size = sum(p.numel() * p.element_size() for p in parameters.values())
-    chunk = max(1, min(16, _CHUNK_BYTES // size))
-
-    def loss(weights: dict[str, Tensor], image: Tensor, label: Tensor) -> Tensor:
-        logits = functional_call(model, weights, (image.unsqueeze(0),))
-        return functional.cross_entropy(logits, label.unsqueeze(0))
-
-    per_sample = vmap(grad(loss), in_dims=(None, 0, 0))
-    total = {name: torch.zeros_like(p) for name, p in parameters.items()}
-    starts = range(0, len(calibration.labels), chunk)
-    for start in progress.track(starts, len(starts), "scoring"):
-        images = calibration.inputs[start : start + chunk]
-        labels = calibration.labels[start : start + chunk]
-        for name, gradient in per_sample(parameters, images, labels).items():
-            magnitude = gradient.square() if second_order else gradient.abs()
-            total[name] += magnitude.sum(0)
-    return {name: value / len(calibration.labels) for name, value in total.items()}

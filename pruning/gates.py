@@ -17,6 +17,7 @@ from torch.utils.hooks import RemovableHandle
 
 from dgprune.models import Transformer, blocks_of
 from dgprune.progress import SILENT, Progress
+from pruning.plan import missed_edge
 from pruning.planning import UnitScores
 from pruning.ranking import Scores
 
@@ -26,13 +27,18 @@ Receive = Callable[[Tensor], None]
 
 @dataclass(kw_only=True)
 class _Totals:
-    """Sums of squared gate derivatives, and the derivatives of the width of the batch under way."""
+    """Sums of squared gate derivatives, and the derivatives of the width of the batch under way.
+
+    The width's are kept apart before and behind a missed residual edge, where there is one.
+    """
 
     qk: list[Scores]
     value: list[Scores]
     mlp: list[Scores]
     width: Scores
+    width_after: Scores
     width_of_batch: list[Tensor] = field(default_factory=list)
+    width_after_of_batch: list[Tensor] = field(default_factory=list)
 
     def attention(self, index: int, heads: int) -> Receive:
         def receive(gate: Tensor) -> None:  # gate: [batch, 3 * heads * dims]
@@ -52,18 +58,26 @@ class _Totals:
         """Squares the width's derivatives, which many writers contribute to."""
         self.width += _squares(torch.stack(self.width_of_batch).sum(0))
         self.width_of_batch.clear()
+        if self.width_after_of_batch:
+            self.width_after += _squares(torch.stack(self.width_after_of_batch).sum(0))
+            self.width_after_of_batch.clear()
 
 
 def gate_fisher(
-    model: Transformer, inputs: Tensor, labels: Tensor, progress: Progress = SILENT
+    model: Transformer,
+    inputs: Tensor,
+    labels: Tensor,
+    progress: Progress = SILENT,
+    *,
+    edge_missed: bool = False,
 ) -> UnitScores:
     """Fisher score of every unit, summed over samples: inputs [n, 3, px, px], labels [n].
 
     q and k share a gate on their product, v has its own. Weights are neither changed nor
-    differentiated.
+    differentiated. With `edge_missed` the stream has two gates a channel, before and behind.
     """
     totals = _empty(model)
-    handles = _listen(model, totals)
+    handles = _listen(model, totals, edge_missed)
     needed = {name: p.requires_grad for name, p in model.named_parameters()}
     model.requires_grad_(False)
     try:
@@ -85,6 +99,7 @@ def gate_fisher(
         qk=tuple(totals.qk),
         value=tuple(totals.value),
         mlp=tuple(totals.mlp),
+        width_after=totals.width_after if edge_missed else None,
     )
 
 
@@ -96,18 +111,22 @@ def _empty(model: Transformer) -> _Totals:
         value=[np.zeros(shape) for shape in shapes],
         mlp=[np.zeros(b.mlp.fc1.out_features) for b in blocks],
         width=np.zeros(model.patch_embed.proj.out_channels),
+        width_after=np.zeros(model.patch_embed.proj.out_channels),
     )
 
 
-def _listen(model: Transformer, totals: _Totals) -> list[RemovableHandle]:
+def _listen(model: Transformer, totals: _Totals, edge_missed: bool) -> list[RemovableHandle]:
     """Hooks on every activation that has gates; for the width, on all that writes to it."""
     handles = []
+    last_before = 2 * missed_edge(len(model.blocks)) if edge_missed else 2 * len(model.blocks)
     for index, block in enumerate(blocks_of(model)):
         receive = totals.attention(index, block.attn.num_heads)
         handles.append(block.attn.qkv.register_forward_hook(_on_output(receive)))
         handles.append(block.mlp.fc2.register_forward_pre_hook(_on_input(totals.hidden(index))))
-        for writer in (block.drop_path1, block.drop_path2):
-            handles.append(writer.register_forward_hook(_on_output(totals.width_of_batch.append)))
+        for place, writer in enumerate((block.drop_path1, block.drop_path2), start=2 * index):
+            before = place <= last_before
+            gates = totals.width_of_batch if before else totals.width_after_of_batch
+            handles.append(writer.register_forward_hook(_on_output(gates.append)))
     handles.append(model.pos_drop.register_forward_hook(_on_output(totals.width_of_batch.append)))
     return handles
 

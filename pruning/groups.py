@@ -15,6 +15,7 @@ import torch_pruning as tp
 from torch import Tensor, nn
 
 from dgprune.models import Transformer, blocks_of, set_fused_attention
+from pruning.plan import missed_edge
 from pruning.planning import UnitScores
 from pruning.ranking import Scores
 
@@ -23,16 +24,28 @@ Sensitivity = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class Groups:
-    """A traced graph with the root layer of every prunable axis."""
+    """A traced graph with the root layer of every prunable axis.
+
+    Where `edge_missed`, one residual edge was taken out of the graph, so that the stream is two
+    groups: the ablation of `--drop-dependency residual`.
+    """
 
     graph: tp.DependencyGraph
     model: Transformer
+    edge_missed: bool = False
 
     @property
     def width_root(self) -> nn.Conv2d:
         """The layer whose output channels are the residual stream."""
         root = self.model.patch_embed.proj
         assert isinstance(root, nn.Conv2d)
+        return root
+
+    @property
+    def width_after_root(self) -> nn.Linear:
+        """The first layer that writes to the stream behind the missed edge."""
+        root = blocks_of(self.model)[missed_edge(len(self.model.blocks))].mlp.fc2
+        assert isinstance(root, nn.Linear)
         return root
 
     def qkv(self, block: int) -> nn.Linear:
@@ -48,8 +61,11 @@ class Groups:
         return root
 
 
-def trace_groups(model: Transformer) -> Groups:
-    """Traces `model`, whose attention is unfused from here on (the graph sees each product)."""
+def trace_groups(model: Transformer, *, miss_edge: bool = False) -> Groups:
+    """Traces `model`, whose attention is unfused from here on (the graph sees each product).
+
+    `miss_edge` leaves out the shortcut around one MLP on purpose, to see what that costs.
+    """
     set_fused_attention(model, False)
     parameter = next(model.parameters())
     size = model.patch_embed.img_size
@@ -62,7 +78,22 @@ def trace_groups(model: Transformer) -> Groups:
             ignored_params=position_tables(model),
             verbose=False,
         )
-    return Groups(graph=graph, model=model)
+    groups = Groups(graph=graph, model=model, edge_missed=miss_edge)
+    if miss_edge:
+        _miss_edge(groups)
+    return groups
+
+
+def _miss_edge(groups: Groups) -> None:
+    """Takes the dependency between the stream before and behind one MLP out of the graph."""
+    block = blocks_of(groups.model)[missed_edge(len(groups.model.blocks))]
+    nodes = groups.graph.module2node
+    (stream,) = nodes[block.norm2].inputs
+    added = nodes[block.mlp.fc2]
+    while stream not in added.inputs:  # a layer scale may stand between fc2 and the sum
+        (added,) = added.outputs
+    for one, other in ((stream, added), (added, stream)):
+        one.dependencies = [edge for edge in one.dependencies if edge.target is not other]
 
 
 def width_parameters(model: Transformer) -> list[tuple[nn.Parameter, int]]:
@@ -83,6 +114,21 @@ def position_tables(model: Transformer) -> list[nn.Parameter]:
     return [table for table in tables if table is not None]
 
 
+def layer_scales(model: Transformer) -> dict[int, Tensor]:
+    """The layer scale [width] behind each parameter of proj and fc2 that has one, by id.
+
+    DeiT III multiplies what a block adds to the stream by a learnt vector, so the size of those
+    weights alone says nothing.
+    """
+    scales: dict[int, Tensor] = {}
+    for block in blocks_of(model):
+        for name, layer in (("ls1", block.attn.proj), ("ls2", block.mlp.fc2)):
+            gamma = getattr(getattr(block, name, None), "gamma", None)
+            if gamma is not None:
+                scales |= {id(p): gamma.detach() for p in layer.parameters()}
+    return scales
+
+
 def score_groups(groups: Groups, sensitivity: Sensitivity) -> UnitScores:
     """Sum of `sensitivity` over each group, a score per unit.
 
@@ -90,7 +136,7 @@ def score_groups(groups: Groups, sensitivity: Sensitivity) -> UnitScores:
     embeddings follow their group and are not scored.
     """
     model = groups.model
-    width = groups.width_root
+    width, behind = groups.width_root, groups.width_after_root
     attention, mlp = [], []
     for index, block in enumerate(blocks_of(model)):
         qkv, fc1 = groups.qkv(index), groups.fc1(index)
@@ -104,6 +150,11 @@ def score_groups(groups: Groups, sensitivity: Sensitivity) -> UnitScores:
         qk=tuple(attention),  # the group ties q, k and v, so each is half of its score
         value=tuple(attention),
         mlp=tuple(mlp),
+        width_after=(
+            _unit_sums(groups.graph, behind, behind.out_features, sensitivity)
+            if groups.edge_missed
+            else None
+        ),
     )
 
 

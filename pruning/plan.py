@@ -6,6 +6,7 @@ A plan is JSON, so it can be read and edited.
 from dataclasses import dataclass
 
 from dgprune.errors import DgpruneError
+from dgprune.schema import Json, encode
 from dgprune.structure import Block, Structure
 
 
@@ -40,10 +41,37 @@ def _channels(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Kept channels of the residual stream, and what each block keeps."""
+    """Kept channels of the residual stream, and what each block keeps.
+
+    `width_after` is empty, except in the ablation that misses a residual edge on purpose: then it
+    holds the channels that are kept behind that edge, where others should have been.
+    """
 
     width: tuple[int, ...]
     blocks: tuple[BlockPlan, ...]
+    width_after: tuple[int, ...] = ()
+
+    def width_at(self, place: int) -> list[int]:
+        """Channels of the stream at `place`.
+
+        Attention of block i reads at 2 i and its MLP at 2 i + 1; each writes one place further, and
+        the classifier reads at the end.
+        """
+        behind = bool(self.width_after) and place > 2 * missed_edge(len(self.blocks)) + 1
+        return list(self.width_after if behind else self.width)
+
+
+def plan_json(plan: Plan) -> Json:
+    """A plan as it is saved: `width_after` only where an edge was missed."""
+    saved: Json = encode(plan)
+    if not plan.width_after:
+        del saved["width_after"]
+    return saved
+
+
+def missed_edge(depth: int) -> int:
+    """The block whose MLP the ablation `--drop-dependency residual` cuts off from its shortcut."""
+    return depth // 2
 
 
 def everything(structure: Structure) -> Plan:
@@ -65,6 +93,10 @@ def everything(structure: Structure) -> Plan:
 def check(plan: Plan, structure: Structure) -> None:
     """Raises DgpruneError, naming the axis, where `plan` does not fit `structure`."""
     _check_axis("width", plan.width, structure.embed_dim)
+    if plan.width_after:
+        _check_axis("width_after", plan.width_after, structure.embed_dim)
+        if len(plan.width_after) != len(plan.width):
+            raise DgpruneError("width_after must keep as many channels as width; correct the plan")
     if len(plan.blocks) != len(structure.blocks):
         raise DgpruneError(
             f"the plan has {len(plan.blocks)} blocks, the model {len(structure.blocks)}"

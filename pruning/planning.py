@@ -12,18 +12,19 @@ from pruning.plan import BlockPlan, Plan, planned
 from pruning.ranking import Axis, Ranking, Scores, keep_by_strength, keep_share, least_strength
 
 BudgetKind = Literal["ratio", "macs", "params"]
-_TOLERANCE = 0.02
+_CLOSE = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
     """What the plan must meet: the share of units that goes, or the share of the cost that stays.
 
-    `macs` and `params` are kept fractions, met within 2 % of the dense cost from below.
+    `macs` and `params` are kept fractions, met within `tolerance` of the cost from below.
     """
 
     kind: BudgetKind
     value: float
+    tolerance: float = 0.02
 
     def __post_init__(self) -> None:
         if self.kind == "ratio" and not 0 <= self.value < 1:
@@ -39,13 +40,20 @@ class UnitScores:
     """Importance of every unit: width [D]; a block's attention [heads, dims] and MLP [units].
 
     A dimension of q and k and one of v can be chosen apart: `qk` and `value` score them. Criteria
-    that score the group as a whole give both the same order.
+    that score the group as a whole give both the same order. `width_after` [D] is there where a
+    residual edge was missed: the score of the stream behind it, as `width` is of that before.
     """
 
     width: Scores
     qk: tuple[Scores, ...]
     value: tuple[Scores, ...]
     mlp: tuple[Scores, ...]
+    width_after: Scores | None = None
+
+    @property
+    def whole_width(self) -> Scores:
+        """The score of a channel of the stream on both sides of a missed edge."""
+        return self.width if self.width_after is None else self.width + self.width_after
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +90,31 @@ def make_plan(
             limits = replace(limits, align_width=1, align_head_dim=1, align_mlp=1)
         return _plan(scores, axes, keep_share(axes, ranking, budget.value), limits)
 
-    return _meet(_Search(scores, axes, ranking, limits), _kept_cost(structure, budget.kind), budget)
+    kept = _kept_cost(structure, budget.kind)
+    plan = _meet(_Search(scores, axes, ranking, limits), kept, budget.value)
+    if kept(plan) < budget.value - budget.tolerance:
+        raise DgpruneError(
+            f"the nearest plan keeps {kept(plan):.3f} of the {budget.kind}, more than "
+            f"{budget.tolerance:.1%} under {budget.value:g}; "
+            "choose a finer --align or a higher budget"
+        )
+    return plan
+
+
+def plan_for_time(
+    scores: UnitScores,
+    structure: Structure,
+    ranking: Ranking,
+    limits: Limits,
+    relative_time: Callable[[Structure], float],
+    most: float,
+) -> Plan:
+    """The plan whose time, as a share of the dense model's, is nearest to `most` from below."""
+
+    def kept(plan: Plan) -> float:
+        return relative_time(_structure_of(plan, structure))
+
+    return _meet(_Search(scores, _axes(scores, limits), ranking, limits), kept, most)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,23 +139,18 @@ class _Search:
         return self.at(least_strength(lambda s: kept(self.at(s, width)), budget), width)
 
 
-def _meet(search: _Search, kept: Callable[[Plan], float], budget: Budget) -> Plan:
+def _meet(search: _Search, kept: Callable[[Plan], float], budget: float) -> Plan:
     """The plan whose cost is nearest to the budget from below.
 
     One step of the width's alignment can be a sixth of the cost. So beside the plan that bisection
     finds, its width and the next larger one are held, and the inner axes meet the budget alone.
     """
-    best = search.nearest(kept, budget.value)
+    best = search.nearest(kept, budget)
     for width in (len(best.width), len(best.width) + search.limits.align_width):
-        if kept(best) >= budget.value - _TOLERANCE or width > search.axes[0].scores.size:
+        if kept(best) >= budget - _CLOSE or width > search.axes[0].scores.size:
             continue
-        if kept(search.at(1.0, width)) <= budget.value:
-            best = max(best, search.nearest(kept, budget.value, width), key=kept)
-    if kept(best) < budget.value - _TOLERANCE:
-        raise DgpruneError(
-            f"the nearest plan keeps {kept(best):.3f} of the dense {budget.kind}, over "
-            f"{_TOLERANCE:.0%} under {budget.value:g}; choose a finer --align or a higher budget"
-        )
+        if kept(search.at(1.0, width)) <= budget:
+            best = max(best, search.nearest(kept, budget, width), key=kept)
     return best
 
 
@@ -133,16 +160,19 @@ def _kept_cost(structure: Structure, kind: BudgetKind) -> Callable[[Plan], float
     dense = getattr(cost_of(structure), name)
 
     def kept(plan: Plan) -> float:
-        width, blocks = planned(plan, structure)
-        cost = cost_of(replace(structure, embed_dim=width, blocks=blocks))
-        return float(getattr(cost, name) / dense)
+        return float(getattr(cost_of(_structure_of(plan, structure)), name) / dense)
 
     return kept
 
 
+def _structure_of(plan: Plan, structure: Structure) -> Structure:
+    width, blocks = planned(plan, structure)
+    return replace(structure, embed_dim=width, blocks=blocks)
+
+
 def _axes(scores: UnitScores, limits: Limits) -> list[Axis]:
     least = limits.min_width or -(-scores.width.size // 4)
-    axes = [_axis("width", scores.width, least, "width")]
+    axes = [_axis("width", scores.whole_width, least, "width")]
     for index, (qk, value, mlp) in enumerate(zip(scores.qk, scores.value, scores.mlp, strict=True)):
         heads, dims = qk.shape
         floor = min(limits.min_heads, heads) * min(limits.min_head_dim, dims)
@@ -170,10 +200,9 @@ def _plan(scores: UnitScores, axes: list[Axis], kept: list[int], limits: Limits)
         heads, dims = heads_and_dims(scores.qk[index].shape, attention_kept, limits)
         mlp = _aligned(mlp_kept, limits.align_mlp, axes[2 * index + 2])
         blocks.append(_plan_block(scores, index, (heads, dims, mlp)))
-    return Plan(
-        width=_best(scores.width, _aligned(width, limits.align_width, axes[0])),
-        blocks=tuple(blocks),
-    )
+    width = _aligned(width, limits.align_width, axes[0])
+    after = () if scores.width_after is None else _best(scores.width_after, width)
+    return Plan(width=_best(scores.width, width), blocks=tuple(blocks), width_after=after)
 
 
 def _plan_block(scores: UnitScores, index: int, sizes: tuple[int, int, int]) -> BlockPlan:

@@ -116,10 +116,10 @@ def _listen_inside(
     for index, (block, kept) in enumerate(zip(blocks_of(model), plan.blocks, strict=True)):
         values = list(kept.value_channels(block.attn.head_dim))
         parts = [("attn.proj", block.attn.proj, values), ("mlp.fc2", block.mlp.fc2, list(kept.mlp))]
-        for name, layer, columns in parts:
+        for place, (name, layer, columns) in enumerate(parts, start=2 * index + 1):
             if len(columns) < layer.in_features:
-                moments = Moments(layer.in_features, len(columns))
-                layers[f"blocks.{index}.{name}"] = _Layer(moments=moments, rows=list(plan.width))
+                moments, rows = Moments(layer.in_features, len(columns)), plan.width_at(place)
+                layers[f"blocks.{index}.{name}"] = _Layer(moments=moments, rows=rows)
                 handles.append(layer.register_forward_pre_hook(_select(moments, columns)))
     return handles
 
@@ -135,9 +135,12 @@ def _listen_to_norms(
     model: Transformer, plan: Plan, layers: dict[str, _Layer]
 ) -> list[RemovableHandle]:
     """qkv, fc1 and classifier: y is the LayerNorm of the kept part of the stream."""
-    width, handles = list(plan.width), []
+    handles, end = [], 2 * len(plan.blocks)
 
-    def listen(norm: nn.LayerNorm, name: str, rows: list[int], pick: Pick | None) -> None:
+    def listen(
+        norm: nn.LayerNorm, name: str, rows: list[int], pick: Pick | None, place: int = end
+    ) -> None:
+        width = plan.width_at(place)
         layers[name] = _Layer(moments=Moments(len(norm.weight), len(width)), rows=rows)
         handles.append(norm.register_forward_hook(_narrow(layers[name].moments, width, pick)))
 
@@ -146,8 +149,8 @@ def _listen_to_norms(
         qk, values = kept.qk_channels(dims), kept.value_channels(dims)
         parts = (qk, qk, values)
         rows = [part * channels + c for part, chosen in enumerate(parts) for c in chosen]
-        listen(block.norm1, f"blocks.{index}.attn.qkv", rows, None)
-        listen(block.norm2, f"blocks.{index}.mlp.fc1", list(kept.mlp), None)
+        listen(block.norm1, f"blocks.{index}.attn.qkv", rows, None, 2 * index)
+        listen(block.norm2, f"blocks.{index}.mlp.fc1", list(kept.mlp), None, 2 * index + 1)
     classes = list(range(model.num_classes))
     if isinstance(model.norm, nn.Identity):
         assert isinstance(model.fc_norm, nn.LayerNorm)

@@ -15,7 +15,12 @@ from pruning.refit import Refitted, write
 
 
 def apply_plan(
-    model: Transformer, plan: Plan, name: str, refitted: Refitted | None = None
+    model: Transformer,
+    plan: Plan,
+    name: str,
+    refitted: Refitted | None = None,
+    *,
+    keep_scale: bool = True,
 ) -> Transformer:
     """A copy of `model` (timm name `name`) that keeps what `plan` keeps.
 
@@ -23,7 +28,8 @@ def apply_plan(
 
     Attention divides its scores by the square root of the head dimension. Where dimensions go, that
     divisor would change and with it every logit; the rows of q are rescaled so that it does not.
-    Removing units whose weights are zero therefore leaves the logits as they were.
+    Removing units whose weights are zero therefore leaves the logits as they were. Without
+    `keep_scale` the divisor changes, as in timm's own attention: an ablation.
 
     Raises DgpruneError where the plan does not fit the model.
     """
@@ -31,14 +37,17 @@ def apply_plan(
     width, blocks = planned(plan, before)
     if (width, blocks) == (before.embed_dim, before.blocks):
         return copy.deepcopy(model)
-    groups = trace_groups(copy.deepcopy(model))
+    groups = trace_groups(copy.deepcopy(model), miss_edge=bool(plan.width_after))
     pruned = groups.model
     for index, kept in enumerate(plan.blocks):
         _cut_block(groups, index, kept, before)
     remove(groups, groups.width_root, _others(plan.width, before.embed_dim))
+    if plan.width_after:
+        remove(groups, groups.width_after_root, _others(plan.width_after, before.embed_dim))
     write(pruned, refitted or {})
     for index, block in enumerate(blocks):
-        _keep_scale(groups.qkv(index), before.blocks[index].head_dim, block.head_dim)
+        if keep_scale:
+            _keep_scale(groups.qkv(index), before.blocks[index].head_dim, block.head_dim)
     after = replace(before, embed_dim=width, blocks=blocks)
     return rebuild(after, dict(pruned.state_dict()))
 

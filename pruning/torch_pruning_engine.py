@@ -2,19 +2,23 @@
 
 It stands for what the paper (arXiv 2504.04196) most probably ran, with what that does: the Hessian
 keeps the last sample only, since `accumulate_grad` stores under another key than it tests; a group
-that would be emptied stays whole; and timm's fused attention divides by the new head dimension,
-which moves the logits. `skipped_axes` names what stayed whole. The correct engine is the rest of
-this package.
+that would be emptied stays whole; timm's fused attention divides by the new head dimension, which
+moves the logits; and of timm's own BEiT, whose qkv no hook sees, only the MLPs are pruned.
+`skipped_axes` names what stayed whole. The correct engine is the rest of this package.
 """
 
 import copy
 from collections.abc import Callable
 from typing import Any
 
+import dgprune.torchvision_shim  # noqa: F401 - makes timm importable
+
 import torch
 import torch_pruning as tp
+from timm.models.beit import Beit
 from torch.nn import functional
 
+from dgprune.beit import plain
 from dgprune.errors import DgpruneError
 from dgprune.models import (
     Transformer,
@@ -25,6 +29,7 @@ from dgprune.models import (
 )
 from dgprune.progress import SILENT, Progress
 from dgprune.structure import Structure
+from dgprune.timm_form import stock_beit
 from pruning.criteria import Calibration
 from pruning.groups import width_parameters
 from pruning.ranking import Ranking
@@ -59,7 +64,7 @@ def prune_by_torch_pruning(
             f"--engine torch-pruning has no criterion {criterion!r}; "
             f"use one of {', '.join(CRITERIA)}"
         )
-    pruned = copy.deepcopy(model)
+    pruned = stock_beit(model, name) if isinstance(model, Beit) else copy.deepcopy(model)
     set_fused_attention(pruned, False)
     torch.manual_seed(seed)
     importance = _IMPORTANCE[criterion]()
@@ -83,6 +88,7 @@ def prune_by_torch_pruning(
     for block in blocks_of(pruned):
         block.attn.num_heads = pruner.num_heads[block.attn.qkv]
     pruned.embed_dim = pruned.patch_embed.proj.out_channels
+    pruned = plain(pruned) if isinstance(pruned, Beit) else pruned
     return rebuild(structure_of(pruned, name), dict(pruned.state_dict()))
 
 

@@ -14,7 +14,8 @@ from dgprune.models import Transformer, create
 from dgprune.source import SourceSpec
 from export.onnx_export import ExportSpec, export_onnx
 from pruning.finetune_checkpoint import FinetuneSpec, finetune
-from pruning.prune_checkpoint import PruneSpec, prune
+from pruning.prune_checkpoint import prune
+from pruning.spec import PruneSpec
 from pruning.training import TrainSpec
 
 torch.set_num_threads(1)

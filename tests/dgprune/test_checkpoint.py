@@ -15,7 +15,8 @@ from dgprune.errors import DgpruneError
 from dgprune.models import Transformer
 from dgprune.source import SourceSpec, open_source
 from dgprune.weights import load_timm
-from pruning.prune_checkpoint import PruneSpec, prune
+from pruning.prune_checkpoint import prune
+from pruning.spec import PruneSpec
 from tests.conftest import MICRO, TinyChain
 
 FRESH = """

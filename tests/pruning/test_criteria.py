@@ -6,10 +6,20 @@ import torch
 from torch.nn import functional
 
 from dgprune.errors import DgpruneError
-from dgprune.models import Transformer, blocks_of, set_fused_attention
-from pruning.criteria import CRITERIA, Calibration, gradient_moments, score
+from dgprune.models import Transformer, blocks_of, create, set_fused_attention
+from pruning.criteria import CRITERIA, Calibration, score
 from pruning.gates import gate_fisher
 from pruning.groups import trace_groups
+from pruning.per_sample import gradient_moments
+from tests.conftest import MICRO
+
+FAMILIES = [
+    MICRO,
+    "deit_tiny_distilled_patch16_224",
+    "deit3_small_patch16_224",
+    "vit_medium_patch16_reg1_gap_256",
+    "beit_base_patch16_224",
+]
 
 
 @pytest.fixture
@@ -22,19 +32,32 @@ def calibration() -> Calibration:
 
 
 @pytest.mark.parametrize("second_order", [True, False])
+@pytest.mark.parametrize("name", FAMILIES)
 def test_moments_equal_the_loop_of_one_sample_at_a_time(
-    micro: Transformer, calibration: Calibration, second_order: bool
+    calibration: Calibration, second_order: bool, name: str
 ) -> None:
-    set_fused_attention(micro, False)
-    found = gradient_moments(micro, calibration, second_order=second_order)
-    slow = {name: torch.zeros_like(p) for name, p in micro.named_parameters()}
-    for image, label in zip(calibration.inputs, calibration.labels, strict=True):
-        micro.zero_grad()
-        functional.cross_entropy(micro(image[None]), label[None]).backward()
-        for name, parameter in micro.named_parameters():
-            assert parameter.grad is not None
+    torch.manual_seed(0)
+    model = create(name, num_classes=10, image_size=32)
+    inputs, labels = calibration.inputs, calibration.labels
+    found = gradient_moments(model, inputs, labels, second_order=second_order)
+    slow = {key: torch.zeros_like(p) for key, p in model.named_parameters() if key in found}
+    for image, label in zip(inputs, labels, strict=True):
+        model.zero_grad()
+        functional.cross_entropy(model(image[None]), label[None]).backward()
+        for key, parameter in model.named_parameters():
             gradient = parameter.grad
-            slow[name] += gradient.square() if second_order else gradient.abs()
+            assert gradient is not None
+            if key in found:
+                slow[key] += gradient.square() if second_order else gradient.abs()
+    left_out = {key.split(".")[-1] for key, _ in model.named_parameters() if key not in found}
+    assert left_out <= {
+        "cls_token",
+        "dist_token",
+        "reg_token",
+        "pos_embed",
+        "gamma",
+        "relative_position_bias_table",
+    }
     for name, total in slow.items():
         expected = total / len(calibration.labels)
         error = (found[name] - expected).norm() / expected.norm().clamp_min(1e-30)

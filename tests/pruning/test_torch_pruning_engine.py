@@ -13,7 +13,8 @@ from dgprune.source import SourceSpec
 from dgprune.structure import cost_of
 from pruning.criteria import Calibration
 from pruning.planning import Budget
-from pruning.prune_checkpoint import PruneSpec, prune
+from pruning.prune_checkpoint import prune
+from pruning.spec import PruneSpec
 from pruning.torch_pruning_engine import CRITERIA, prune_by_torch_pruning, skipped_axes
 from tests.conftest import MICRO, TinyChain
 

@@ -1,0 +1,72 @@
+"""The command `prune`: which of its forms was asked for, and what it says when it is done."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from dgprune.errors import DgpruneError
+from dgprune.progress import SILENT, Progress
+from dgprune.schema import Json
+from dgprune.source import SourceSpec
+from dgprune.stage import Done
+from pruning.iterative import StepsSpec, prune_in_steps
+from pruning.plan import Plan
+from pruning.prune_checkpoint import PLAN, Given, prune
+from pruning.spec import PruneSpec
+from pruning.speedup import Aim, Invoke, prune_to_speedup
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One call of `prune`: at once, in steps, by a plan, or until a speedup is reached."""
+
+    source: SourceSpec
+    spec: PruneSpec
+    plan: Plan | None = None
+    steps: StepsSpec = StepsSpec(steps=1)
+    aim: Aim | None = None
+
+    def __post_init__(self) -> None:
+        if self.steps.steps > 1 and (self.plan is not None or self.aim is not None):
+            raise DgpruneError(
+                "--steps takes --ratio, --macs or --params; leave --steps out with --plan and "
+                "--speedup"
+            )
+        if self.aim is not None and self.spec.engine == "torch-pruning":
+            raise DgpruneError(
+                "--engine torch-pruning knows --ratio only; use dgprune with --speedup"
+            )
+
+
+def prune_as_asked(asked: Asked, out: Path, invoke: Invoke, progress: Progress = SILENT) -> Done:
+    """The pruned checkpoint; what it keeps is told to `progress`.
+
+    `invoke` runs another command, which a measured speedup needs.
+    """
+    if asked.aim is not None:
+        done = prune_to_speedup(asked.source, asked.spec, asked.aim, out, invoke, progress)
+    elif asked.steps.steps > 1:
+        done = prune_in_steps(asked.source, asked.spec, asked.steps, out, progress)
+    else:
+        done = prune(asked.source, asked.spec, out, progress, Given(plan=asked.plan))
+    for line in _kept(done.summary):
+        progress.line(line)
+    if (done.path / PLAN).is_file():
+        progress.line(f"plan: {done.path / PLAN} (edit it, and apply it with --plan)")
+    return done
+
+
+def _kept(summary: Json) -> list[str]:
+    """What a pruned checkpoint keeps, for a person: one line an axis, a column a block."""
+    heads = [block.split(", MLP ")[0].replace(" heads x ", "x") for block in summary["blocks"]]
+    units = [block.split(", MLP ")[1] for block in summary["blocks"]]
+    columns = [max(map(len, pair)) for pair in zip(heads, units, strict=True)]
+
+    def row(values: list[str]) -> str:
+        return " ".join(v.rjust(size) for v, size in zip(values, columns, strict=True))
+
+    return [
+        f"kept: width {summary['width']}, {summary['macs_per_image'] / 1e6:.1f} M MACs an image, "
+        f"{summary['parameters'] / 1e3:.0f} k weights",
+        f"  heads x dim  {row(heads)}",
+        f"  MLP units    {row(units)}",
+    ]
