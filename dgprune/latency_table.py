@@ -19,6 +19,7 @@ from dgprune.structure import Structure
 WIDTHS = (1.0, 0.75, 0.5, 0.25)
 HEADS = (1.0, 0.5, 0.0)
 MLPS = (1.0, 0.5, 0.25, 0.0)
+LEAST_MLP = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,22 +55,26 @@ class LatencyTable:
 
     def relative_time(self, structure: Structure) -> float:
         """Time of `structure` as a share of the dense model's, from the cells around it."""
-        share = structure.embed_dim / self.dense.embed_dim
-        low, high = _around(share, WIDTHS)
-        return _between(share, low, high, lambda width: self._at(width, structure))
+        width = (structure.embed_dim, self.dense.embed_dim)
+        return _interpolated(*width, 1, WIDTHS, lambda share: self._at(share, structure))
 
     def _at(self, width: float, structure: Structure) -> float:
         """Time at one width of the table: the whole, less what every block saves."""
         whole = self.cell(width, 1.0, 1.0)
         saved = 0.0
         for new, old in zip(structure.blocks, self.dense.blocks, strict=True):
-            heads, mlp = new.attention_dim / old.attention_dim, new.mlp_hidden / old.mlp_hidden
-            least = 1 / old.num_heads
-            heads = max(0.0, (heads - least) / (1 - least)) if least < 1 else 1.0
-            low, high = _around(heads, HEADS)
-            saved += whole - _between(heads, low, high, lambda h: self.cell(width, h, 1.0))
-            low, high = _around(mlp, MLPS)
-            saved += whole - _between(mlp, low, high, lambda m: self.cell(width, 1.0, m))
+            heads = new.attention_dim / old.head_dim  # narrow heads count as parts of a whole one
+            attention = _interpolated(
+                heads, old.num_heads, 1, HEADS, lambda share: self.cell(width, share, 1.0)
+            )
+            mlp = _interpolated(
+                new.mlp_hidden,
+                old.mlp_hidden,
+                LEAST_MLP,
+                MLPS,
+                lambda share: self.cell(width, 1.0, share),
+            )
+            saved += 2 * whole - attention - mlp
         return whole - saved / len(self.dense.blocks)
 
     def cell(self, width: float, heads: float, mlp: float) -> float:
@@ -110,17 +115,20 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dgprune"
 
 
-def _around(share: float, grid: tuple[float, ...]) -> tuple[float, float]:
-    """The two neighbours of `share` in a falling grid; the last two below it."""
+def kept_units(size: int, share: float, least: int) -> int:
+    """Units that a cell of the table keeps of `size`."""
+    return min(size, max(least, round(size * share)))
+
+
+def _interpolated(
+    kept: float, size: int, least: int, grid: tuple[float, ...], time: Callable[[float], float]
+) -> float:
+    """Time at `kept` units of `size`, linear between the two cells of `grid` around it."""
     for high, low in pairwise(grid):
-        if share >= low:
-            return low, high
-    return grid[-1], grid[-2]
-
-
-def _between(share: float, low: float, high: float, time: Callable[[float], float]) -> float:
-    """Linear between two cells, and beyond them."""
-    if share >= high:
-        return time(high)
-    weight = (share - low) / (high - low)
-    return weight * time(high) + (1 - weight) * time(low)
+        above, below = (kept_units(size, share, least) for share in (high, low))
+        if kept >= above or above == below:
+            return time(high)
+        if kept >= below or low == grid[-1]:
+            weight = (kept - below) / (above - below)
+            return weight * time(high) + (1 - weight) * time(low)
+    return time(grid[-1])

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dgprune.environment import current_environment
 from dgprune.errors import DgpruneError, require_between
-from dgprune.latency_table import LatencyTable, Shares, open_table
+from dgprune.latency_table import LEAST_MLP, LatencyTable, Shares, kept_units, open_table
 from dgprune.models import structure_of
 from dgprune.progress import SILENT, Progress
 from dgprune.records import LatencyRecord, read_records
@@ -211,13 +211,13 @@ class Search:
 def uniform_plan(dense: Structure, shares: Shares) -> Plan:
     """The plan that keeps the same shares in every block: at least a head and 8 MLP units."""
 
-    def first(size: int, share: float) -> tuple[int, ...]:
-        return tuple(range(max(1, round(size * share))))
+    def first(size: int, share: float, least: int = 1) -> tuple[int, ...]:
+        return tuple(range(kept_units(size, share, least)))
 
     blocks = []
     for block in dense.blocks:
         heads = first(block.num_heads, shares.heads)
         dims = (tuple(range(block.head_dim)),) * len(heads)
-        mlp = first(block.mlp_hidden, max(shares.mlp, 8 / block.mlp_hidden))
+        mlp = first(block.mlp_hidden, shares.mlp, LEAST_MLP)
         blocks.append(BlockPlan(heads=heads, qk_dims=dims, value_dims=dims, mlp=mlp))
     return Plan(width=first(dense.embed_dim, shares.width), blocks=tuple(blocks))

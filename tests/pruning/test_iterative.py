@@ -1,0 +1,77 @@
+"""Pruning in steps: the schedules, the target of every step, and that it goes on where it was."""
+
+from pathlib import Path
+
+import pytest
+
+from dgprune.checkpoint import open_checkpoint
+from dgprune.errors import DgpruneError
+from dgprune.source import SourceSpec
+from dgprune.structure import cost_of
+from pruning.asked import Asked
+from pruning.iterative import StepsSpec, prune_in_steps
+from pruning.plan import Plan
+from pruning.planning import Budget, Limits
+from pruning.spec import PruneSpec
+from pruning.speedup import Aim
+from pruning.training import TrainSpec
+from tests.conftest import MICRO, TinyChain
+
+FINE = Limits(align_width=2, align_head_dim=2, align_mlp=2)
+SHORT = TrainSpec(epochs=1, batch_size=8, augmentation="glyph")
+
+
+def test_schedules_end_at_the_whole_cut_and_cubic_cuts_earlier() -> None:
+    linear, cubic = (StepsSpec(steps=4, schedule=s) for s in ("linear", "cubic"))  # type: ignore[arg-type]
+    assert [linear.done(step) for step in (1, 2, 3, 4)] == [0.25, 0.5, 0.75, 1.0]
+    assert [cubic.done(step) for step in (1, 2, 4)] == [1 - 0.75**3, 1 - 0.5**3, 1.0]
+    assert StepsSpec(steps=1).done(1) == 1.0
+
+
+@pytest.mark.parametrize("change", [{"steps": 0}, {"steps": 2, "schedule": "square"}])
+def test_what_makes_no_steps_is_refused(change: dict[str, object]) -> None:
+    with pytest.raises(DgpruneError, match="--steps|--schedule"):
+        StepsSpec(**change)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", ["macs", "params", "ratio"])
+def test_every_step_cuts_and_the_last_one_meets_the_budget(
+    chain: TinyChain, tmp_path: Path, kind: str
+) -> None:
+    source = SourceSpec(model=str(chain.dense), data=chain.data, target=chain.target)
+    budget = Budget(kind=kind, value=0.4)  # type: ignore[arg-type]
+    spec = PruneSpec(criterion="l2", ranking="local", budget=budget, limits=FINE)
+    out = tmp_path / "out"
+    done = prune_in_steps(source, spec, StepsSpec(steps=2, train=SHORT), out)
+    last = open_checkpoint(done.path)
+    dense = cost_of(open_checkpoint(chain.dense).structure)
+    (first,) = (open_checkpoint(p) for p in out.glob("pruned-*-step1of2-*"))
+    stages = [step.stage for step in last.meta.lineage]
+    assert stages == ["source", "finetune", "prune", "finetune", "prune"]
+    spec_of_last = last.meta.lineage[-1].spec
+    assert spec_of_last[kind] == 0.4 and spec_of_last["step"] == spec_of_last["steps"] == 2
+    assert last.meta.lineage[3].spec["teacher"] == open_checkpoint(chain.dense).meta.digest
+    costs = [cost_of(c.structure) for c in (first, last)]
+    macs = [cost.macs_per_image / dense.macs_per_image for cost in costs]
+    parameters = [cost.parameters / dense.parameters for cost in costs]
+    assert 1 > macs[0] > macs[1] and 1 > parameters[0] > parameters[1]
+    if kind != "ratio":
+        assert 0.38 <= (macs if kind == "macs" else parameters)[1] <= 0.4
+    else:
+        assert last.structure.embed_dim == pytest.approx(0.6 * 96, abs=2)
+    again = prune_in_steps(source, spec, StepsSpec(steps=2, train=SHORT), out)
+    assert (again.path, again.fresh) == (done.path, False)
+
+
+def test_a_model_without_a_checkpoint_has_no_teacher(tmp_path: Path, chain: TinyChain) -> None:
+    source = SourceSpec(model=MICRO, weights="random", data=chain.data, target=chain.target)
+    with pytest.raises(DgpruneError, match="--steps needs a fine-tuned checkpoint"):
+        prune_in_steps(source, PruneSpec(), StepsSpec(steps=2), tmp_path / "out")
+
+
+def test_steps_exclude_a_plan_and_a_speedup() -> None:
+    source = SourceSpec(model=MICRO, data="rotated-digits", target="rot75")
+    others = [{"plan": Plan(width=(0,), blocks=())}, {"aim": Aim(speedup=2)}]
+    for other in others:
+        with pytest.raises(DgpruneError, match="leave --steps out"):
+            Asked(source=source, spec=PruneSpec(), steps=StepsSpec(steps=2), **other)  # type: ignore[arg-type]
