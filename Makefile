@@ -10,7 +10,7 @@ SUPPORTED := import sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (
 PYTHON ?= $(shell for p in python3 python3.12 python3.11; do \
 	$$p -c '$(SUPPORTED)' >/dev/null 2>&1 && echo $$p && break; done)
 
-.PHONY: install quickstart test lint clean
+.PHONY: install quickstart test bench-pruning lint clean
 
 install: $(STAMP) ## make .venv and install the pinned versions
 
@@ -26,6 +26,9 @@ quickstart: install ## run the whole chain on a CPU; prints the path of the repo
 
 test: install ## run the whole test suite
 	$(BIN)/python -m pytest
+
+bench-pruning: install ## speed and memory of scoring, surgery and loading, as ratios
+	$(BIN)/python -m tests.benchmarks.pruning_speed
 
 lint: install ## ruff and mypy
 	$(BIN)/ruff format --check .

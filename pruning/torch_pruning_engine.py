@@ -8,6 +8,7 @@ moves the logits; and of timm's own BEiT, whose qkv no hook sees, only the MLPs 
 """
 
 import copy
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -70,26 +71,36 @@ def prune_by_torch_pruning(
     importance = _IMPORTANCE[criterion]()
     if calibration is not None:
         _accumulate(pruned, importance, criterion, calibration, progress)
-    heads = {block.attn.qkv: block.attn.num_heads for block in blocks_of(pruned)}
-    pruner = tp.pruner.MetaPruner(
-        pruned,
-        torch.zeros(1, 3, *pruned.patch_embed.img_size),
-        importance=importance,
-        global_pruning=ranking != "local",
-        isomorphic=ranking == "isomorphic",
-        pruning_ratio=ratio,
-        ignored_layers=[m for n, m in pruned.named_modules() if n in ("head", "head_dist")],
-        num_heads=dict(heads),
-        out_channel_groups={},  # its default is one dictionary that all pruners share
-        in_channel_groups={},
-        unwrapped_parameters=width_parameters(pruned),
-    )
+    with warnings.catch_warnings():  # of the biases by position, which are no channels
+        warnings.filterwarnings("ignore", message="Unwrapped parameters detected")
+        pruner = _pruner(pruned, importance, ranking, ratio)
     pruner.step()
     for block in blocks_of(pruned):
         block.attn.num_heads = pruner.num_heads[block.attn.qkv]
     pruned.embed_dim = pruned.patch_embed.proj.out_channels
     pruned = plain(pruned) if isinstance(pruned, Beit) else pruned
     return rebuild(structure_of(pruned, name), dict(pruned.state_dict()))
+
+
+def _pruner(pruned: Transformer, importance: Any, ranking: Ranking, ratio: float) -> Any:
+    heads = {block.attn.qkv: block.attn.num_heads for block in blocks_of(pruned)}
+    return tp.pruner.MetaPruner(
+        pruned,
+        torch.zeros(1, 3, *pruned.patch_embed.img_size),
+        importance=importance,
+        global_pruning=ranking != "local",
+        isomorphic=ranking == "isomorphic",
+        pruning_ratio=ratio,
+        ignored_layers=_classifiers(pruned),
+        num_heads=dict(heads),
+        out_channel_groups={},  # its default is one dictionary that all pruners share
+        in_channel_groups={},
+        unwrapped_parameters=width_parameters(pruned),
+    )
+
+
+def _classifiers(model: Transformer) -> list[Any]:
+    return [getattr(model, name) for name in ("head", "head_dist") if hasattr(model, name)]
 
 
 def skipped_axes(before: Structure, after: Structure) -> list[str]:

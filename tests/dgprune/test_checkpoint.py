@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+import dgprune
 from dgprune.checkpoint import load_model, open_checkpoint
 from dgprune.errors import DgpruneError
 from dgprune.models import Transformer
@@ -47,6 +48,16 @@ def test_digests_chain_back_to_the_first_weights(chain: TinyChain) -> None:
     assert pruned.lineage[:2] == dense.lineage
     assert pruned.digest == pruned.lineage[-1].digest
     assert chain.pruned.name.endswith(pruned.digest[:12])
+
+
+def test_two_lines_give_a_model_back(chain: TinyChain) -> None:
+    model = dgprune.load(str(chain.pruned))
+    expected = load_model(open_checkpoint(chain.pruned))
+    assert torch.equal(model(torch.ones(1, 3, 32, 32)), expected(torch.ones(1, 3, 32, 32)))
+    weights = dgprune.timm_weights(chain.pruned)
+    assert weights.keys() == expected.state_dict().keys()
+    with pytest.raises(AttributeError, match="no attribute 'lode'"):
+        dgprune.lode  # type: ignore[attr-defined]  # noqa: B018
 
 
 def damaged(chain: TinyChain, tmp_path: Path) -> Path:

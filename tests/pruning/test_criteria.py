@@ -1,5 +1,7 @@
 """Every criterion against its formula, computed the slow way."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -163,3 +165,26 @@ def test_gate_fisher_changes_neither_weights_nor_what_needs_gradients(
     assert {p.requires_grad for p in micro.head.parameters()} == {False}
     assert all(p.requires_grad for p in micro.blocks.parameters())
     assert all(p.grad is None for p in micro.parameters())
+
+
+@pytest.mark.parametrize("criterion", ["l1", "l2"])
+def test_a_layer_scale_counts_as_part_of_the_weights_before_it(criterion: str) -> None:
+    """The score must not depend on whether gamma is apart or folded into proj and fc2."""
+    torch.manual_seed(0)
+    apart = create("deit3_small_patch16_224", num_classes=10, image_size=32)
+    folded = copy.deepcopy(apart)
+    with torch.no_grad():
+        for one, other in zip(blocks_of(apart), blocks_of(folded), strict=True):
+            for name, layer in (("ls1", other.attn.proj), ("ls2", other.mlp.fc2)):
+                gamma = torch.rand(384) * 3 - 1
+                getattr(one, name).gamma.copy_(gamma)
+                getattr(other, name).gamma.fill_(1.0)
+                layer.weight.mul_(gamma[:, None])
+                layer.bias.mul_(gamma)
+    found, expected = (
+        score(trace_groups(model), criterion, None, seed=0)  # type: ignore[arg-type]
+        for model in (apart, folded)
+    )
+    np.testing.assert_allclose(found.width, expected.width, rtol=1e-5)
+    for part, other_part in zip(found.mlp, expected.mlp, strict=True):
+        np.testing.assert_allclose(part, other_part, rtol=1e-5)

@@ -1,5 +1,6 @@
 """The paper-faithful engine: torch-pruning's own results, its habits made visible."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,13 +9,15 @@ import torch_pruning as tp
 
 from dgprune.checkpoint import load_model, open_checkpoint
 from dgprune.errors import DgpruneError
-from dgprune.models import Transformer, structure_of
+from dgprune.models import Transformer, blocks_of, create, structure_of
 from dgprune.source import SourceSpec
 from dgprune.structure import cost_of
 from pruning.criteria import Calibration
+from pruning.plan import everything
 from pruning.planning import Budget
 from pruning.prune_checkpoint import prune
 from pruning.spec import PruneSpec
+from pruning.surgery import apply_plan
 from pruning.torch_pruning_engine import CRITERIA, prune_by_torch_pruning, skipped_axes
 from tests.conftest import MICRO, TinyChain
 
@@ -108,3 +111,55 @@ def test_it_has_no_fisher(micro: Transformer) -> None:
         prune_by_torch_pruning(
             micro, MICRO, criterion="fisher", ranking="global", ratio=0.5, calibration=None, seed=0
         )
+
+
+@pytest.mark.parametrize("ranking", ["global", "local", "isomorphic"])
+def test_of_timms_own_beit_only_the_mlps_are_pruned(ranking: str) -> None:
+    """What the paper's numbers for BEiT most probably are: no hook sees the qkv of timm's BEiT."""
+    name = "beit_base_patch16_224"
+    torch.manual_seed(0)
+    model = create(name, num_classes=10, image_size=32)
+    pruned = prune_by_torch_pruning(
+        model,
+        name,
+        criterion="l2",
+        ranking=ranking,  # type: ignore[arg-type]
+        ratio=0.5,
+        calibration=None,
+        seed=0,
+    )
+    before, after = structure_of(model, name), structure_of(pruned, name)
+    assert skipped_axes(before, after) == ["width", *(f"attention of block {i}" for i in range(12))]
+    assert all(0 < block.mlp_hidden < 3072 for block in after.blocks)
+    old, new = blocks_of(model)[5].attn, blocks_of(pruned)[5].attn
+    assert torch.equal(new.qkv.weight, old.qkv.weight)
+    assert pruned(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
+
+
+def test_timms_beit_cannot_go_on_from_a_pruned_attention() -> None:
+    name = "beit_base_patch16_224"
+    model = create(name, num_classes=10, image_size=32)
+    structure = structure_of(model, name)
+    plan = everything(structure)
+    plan = replace(plan, width=plan.width[:384])
+    with pytest.raises(DgpruneError, match="use --engine dgprune"):
+        prune_by_torch_pruning(
+            apply_plan(model, plan, name),
+            name,
+            criterion="l2",
+            ranking="local",
+            ratio=0.5,
+            calibration=None,
+            seed=0,
+        )
+
+
+def test_skipped_groups_are_kept_beside_the_checkpoint(chain: TinyChain, tmp_path: Path) -> None:
+    source = SourceSpec(model=str(chain.dense), data=chain.data, target=chain.target)
+    spec = PruneSpec(
+        criterion="l1", budget=Budget(kind="ratio", value=0.95), engine="torch-pruning"
+    )
+    done = prune(source, spec, tmp_path / "out")
+    before, after = (open_checkpoint(path).structure for path in (chain.dense, done.path))
+    assert done.summary["skipped_groups"] == skipped_axes(before, after)
+    assert done.summary["skipped_groups"]
