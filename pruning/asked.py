@@ -1,7 +1,9 @@
 """The command `prune`: which of its forms was asked for, and what it says when it is done."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dgprune.errors import DgpruneError
 from dgprune.progress import SILENT, Progress
@@ -13,6 +15,7 @@ from pruning.plan import Plan
 from pruning.prune_checkpoint import PLAN, Given, prune
 from pruning.spec import PruneSpec
 from pruning.speedup import Aim, Invoke, prune_to_speedup
+from pruning.training import TrainSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +38,53 @@ class Asked:
             raise DgpruneError(
                 "--engine torch-pruning knows --ratio only; use dgprune with --speedup"
             )
+
+
+def aim_from(
+    speedup: float | None, runtime: str | None, batch: int | None, threads: int | None
+) -> Aim | None:
+    """The aim that the options of `prune` give, where a speedup is one of them."""
+    if speedup is None:
+        _require_none("--speedup", {"--batch": batch, "--threads": threads})
+        return None
+    return Aim(
+        speedup=speedup,
+        runtime=runtime or "onnxruntime",
+        batch_size=1 if batch is None else batch,
+        threads=1 if threads is None else threads,
+    )
+
+
+def steps_from(
+    steps: int,
+    schedule: str | None,
+    epochs: int | None,
+    learning_rate: float | None,
+    augmentation: str | None,
+) -> StepsSpec:
+    """The steps that the options of `prune` give."""
+    given: Json = {
+        "epochs": 1 if epochs is None else epochs,
+        **({} if learning_rate is None else {"learning_rate": learning_rate}),
+        **({} if augmentation is None else {"augmentation": augmentation}),
+    }
+    if steps == 1:
+        options = {
+            "--schedule": schedule,
+            "--step-epochs": epochs,
+            "--step-lr": learning_rate,
+            "--augmentation": augmentation,
+        }
+        _require_none("--steps", options)
+    chosen: Any = schedule or "cubic"  # checked by the spec itself
+    return StepsSpec(steps=steps, schedule=chosen, train=TrainSpec(**given))
+
+
+def _require_none(owner: str, options: Mapping[str, object]) -> None:
+    """Raises DgpruneError for an option that does nothing without `owner`."""
+    for option, value in options.items():
+        if value is not None:
+            raise DgpruneError(f"{option} does nothing without {owner}; add that, or remove it")
 
 
 def prune_as_asked(asked: Asked, out: Path, invoke: Invoke, progress: Progress = SILENT) -> Done:

@@ -110,19 +110,24 @@ def prune(
         str | None,
         typer.Option(help="Where it will run: onnxruntime, openvino or tensorrt; sets --align."),
     ] = None,
-    batch: Annotated[int, typer.Option(help="Batch size of --speedup.")] = 1,
-    threads: Annotated[int, typer.Option(help="Threads of --speedup.")] = 1,
+    batch: Annotated[int | None, typer.Option(help="Batch size of --speedup [default: 1].")] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads of --speedup [default: 1].")] = None,
     steps: Annotated[
         int, typer.Option(help="Cuts, with training under the dense model between them.")
     ] = 1,
-    schedule: Annotated[str, typer.Option(help="How --steps share the cut: cubic, linear.")] = (
-        "cubic"
-    ),
-    step_epochs: Annotated[int, typer.Option(help="Epochs between two of --steps.")] = 1,
-    step_lr: Annotated[float, typer.Option(help="Peak learning rate between --steps.")] = 1e-4,
-    augmentation: Annotated[str, typer.Option(help="Between --steps: photo, glyph, none.")] = (
-        "photo"
-    ),
+    schedule: Annotated[
+        str | None,
+        typer.Option(help="How --steps share the cut: cubic or linear [default: cubic]."),
+    ] = None,
+    step_epochs: Annotated[
+        int | None, typer.Option(help="Epochs between two of --steps [default: 1].")
+    ] = None,
+    step_lr: Annotated[
+        float | None, typer.Option(help="Learning rate between --steps [default: 1e-4].")
+    ] = None,
+    augmentation: Annotated[
+        str | None, typer.Option(help="Between --steps: photo, glyph, none [default: photo].")
+    ] = None,
     align: Annotated[
         str | None, typer.Option(help="Multiples, such as width=32,head_dim=8,mlp=32.")
     ] = None,
@@ -149,13 +154,10 @@ def prune(
 ) -> Done:
     """Prune heads, head dimensions, MLP units and width; prints the checkpoint's folder."""
     from dgprune.source import SourceSpec
-    from pruning.asked import Asked, prune_as_asked
+    from pruning.asked import Asked, aim_from, prune_as_asked, steps_from
     from pruning.budgets import budget_from, limits_from
-    from pruning.iterative import StepsSpec
     from pruning.prune_checkpoint import read_plan
     from pruning.spec import PruneSpec
-    from pruning.speedup import aim_from
-    from pruning.training import TrainSpec
 
     given = {"ratio": ratio, "macs": macs, "params": params, "speedup": speedup, "plan": plan}
     budget = budget_from(given)
@@ -181,12 +183,11 @@ def prune(
         seed=seed,
         skip_bad_images=skip_bad_images,
     )
-    train = TrainSpec(epochs=step_epochs, learning_rate=step_lr, augmentation=augmentation)
     asked = Asked(
         source=source,
         spec=spec,
         plan=read_plan(plan) if plan else None,
-        steps=StepsSpec(steps=steps, schedule=schedule, train=train),  # type: ignore[arg-type]
+        steps=steps_from(steps, schedule, step_epochs, step_lr, augmentation),
         aim=aim_from(speedup, runtime, batch, threads),
     )
     done = prune_as_asked(asked, out, context.obj, progress_for(quiet=quiet))

@@ -12,9 +12,9 @@ Scores = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 Ranking = Literal["global", "local", "isomorphic"]
 RANKINGS: tuple[Ranking, ...] = get_args(Ranking)
 AxisKind = Literal["width", "attention", "mlp"]
-# Below this share of the inner units (attention, MLP), a budget cuts the width too. Fitted on the
-# source validation of PACS (docs/decisions/0006).
-_WIDTH_STARTS_AT = 0.4
+# Below this share of the MLP units, a budget cuts the width too. It and the square root that spares
+# the attention are fitted on the source validation of PACS (docs/decisions/0006).
+_WIDTH_STARTS_AT = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,20 +53,28 @@ def keep_by_strength(axes: Sequence[Axis], ranking: Ranking, strength: float) ->
     """Units that each axis keeps on the way to a budget, `strength` from 0 (all) to 1 (floors).
 
     Like `keep_share`, but a ranking that reached its floors stays there, and the isomorphic one
-    spares the width until the inner axes (attention, MLP) are down to 40 %.
+    gives each kind a budget of its own: of the share s of MLP units that stays, attention keeps
+    the square root, and the width is spared until s is 1/4.
     """
     kept = [0] * len(axes)
     for index in _rankings(axes, ranking):
         group = [axes[i] for i in index]
         share = 1 - strength
-        if ranking == "isomorphic" and group[0].kind == "width":
-            share = min(1.0, share / _WIDTH_STARTS_AT) ** 0.5
+        if ranking == "isomorphic":
+            share = _share_of_kind(group[0].kind, share)
         total = sum(axis.scores.size for axis in group)
         room = total - sum(axis.floor for axis in group)
         remove = min(room, round((1 - share) * total))
         for i, count in zip(index, _rank(group, ranking, remove), strict=True):
             kept[i] = count
     return kept
+
+
+def _share_of_kind(kind: AxisKind, share: float) -> float:
+    """What a kind of axis keeps where MLPs keep `share`: MLPs are cut most, the width least."""
+    if kind == "width":
+        return min(1.0, share / _WIDTH_STARTS_AT) ** 0.5
+    return share**0.5 if kind == "attention" else share
 
 
 def _rankings(axes: Sequence[Axis], ranking: Ranking) -> list[list[int]]:

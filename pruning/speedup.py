@@ -52,13 +52,6 @@ class Aim:
         require_between("--threads", self.threads, 1, 1024)
 
 
-def aim_from(speedup: float | None, runtime: str | None, batch: int, threads: int) -> Aim | None:
-    """The aim of the options of `prune`, where a speedup is one of them."""
-    if speedup is None:
-        return None
-    return Aim(speedup=speedup, runtime=runtime or "onnxruntime", batch_size=batch, threads=threads)
-
-
 @dataclass(kw_only=True)
 class Shipped:
     """Times plans as shipped: cut, exported and benched by the commands a user would type."""

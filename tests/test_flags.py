@@ -6,8 +6,10 @@ import pytest
 
 from dgprune import cli
 from dgprune.artefact import open_artefact
+from dgprune.errors import DgpruneError
 from dgprune.records import LatencyRecord, read_records
 from dgprune.stage import Done
+from pruning.speedup import Aim
 from tests.conftest import MICRO, TinyChain
 
 
@@ -66,13 +68,25 @@ def test_distillation_flags_change_the_loss(chain: TinyChain, tmp_path: Path, fl
 
 @pytest.mark.parametrize(
     ("flag", "value"),
-    [("--criterion", "random"), ("--ratio", "0.3"), ("--score-images", "8"), ("--seed", "3")],
+    [
+        ("--criterion", "random"),
+        ("--ranking", "local"),
+        ("--ratio", "0.3"),
+        ("--macs", "0.3"),
+        ("--params", "0.3"),
+        ("--score-images", "8"),
+        ("--seed", "3"),
+        ("--runtime", "tensorrt"),
+        ("--align", "mlp=24"),
+        ("--floor", "mlp=200"),
+        ("--drop-dependency", "residual"),
+    ],
 )
 def test_prune_flags_change_what_is_kept(
     chain: TinyChain, tmp_path: Path, flag: str, value: str
 ) -> None:
     where = ("--data", chain.data, "--target", chain.target, "--out", str(tmp_path))
-    base = {"--criterion": "taylor", "--score-images": "2"}
+    base = {"--criterion": "taylor", "--score-images": "2", "--ranking": "global"}
     plans = []
     for options in (base, {**base, flag: value}):
         flags = (part for pair in options.items() for part in pair)
@@ -80,6 +94,77 @@ def test_prune_flags_change_what_is_kept(
             (run("prune", str(chain.dense), *where, *flags).path / "plan.json").read_text()
         )
     assert plans[0] != plans[1]
+
+
+@pytest.mark.parametrize(
+    "flags", [("--no-refit",), ("--refit-images", "2"), ("--scale-attention", "reset")]
+)
+def test_prune_flags_change_the_weights(
+    chain: TinyChain, tmp_path: Path, flags: tuple[str, ...]
+) -> None:
+    where = ("--data", chain.data, "--target", chain.target, "--out", str(tmp_path))
+    base = ("prune", str(chain.dense), *where, "--criterion", "l2", "--ranking", "global")
+    made = [run(*base, *extra).path for extra in ((), flags)]
+    weights = [(path / "weights.safetensors").read_bytes() for path in made]
+    assert made[0] != made[1] and weights[0] != weights[1]
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [("--schedule", "linear"), ("--step-epochs", "2"), ("--step-lr", "0.01")],
+)
+def test_flags_of_steps_change_the_result(
+    chain: TinyChain, tmp_path: Path, flag: str, value: str
+) -> None:
+    where = ("--data", chain.data, "--target", chain.target, "--out", str(tmp_path))
+    cut = ("--criterion", "l2", "--no-refit", "--steps", "2", "--augmentation", "glyph")
+    base = ("prune", str(chain.dense), *where, *cut)
+    made = [run(*base, *extra).path for extra in ((), (flag, value))]
+    trained = {
+        ((path / "training.json").read_text(), (path / "weights.safetensors").read_bytes())
+        for path in tmp_path.glob("finetuned-*")
+    }
+    assert made[0] != made[1] and len(trained) == 2
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "owner"),
+    [
+        ("--batch", "8", "--speedup"),
+        ("--threads", "1", "--speedup"),
+        ("--schedule", "linear", "--steps"),
+        ("--step-epochs", "2", "--steps"),
+        ("--step-lr", "0.1", "--steps"),
+        ("--augmentation", "none", "--steps"),
+    ],
+)
+def test_a_flag_that_would_do_nothing_is_refused(
+    chain: TinyChain,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    flag: str,
+    value: str,
+    owner: str,
+) -> None:
+    where = ("--data", chain.data, "--target", chain.target, "--out", str(tmp_path / "out"))
+    assert cli._exit_code(["prune", str(chain.dense), *where, flag, value]) == 2
+    assert f"{flag} does nothing without {owner}" in capsys.readouterr().err
+
+
+def test_flags_of_a_speedup_reach_the_search(
+    chain: TinyChain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aims: list[Aim] = []
+
+    def search(*arguments: object) -> Done:
+        aims.extend(part for part in arguments if isinstance(part, Aim))
+        raise DgpruneError("seen")
+
+    monkeypatch.setattr("pruning.asked.prune_to_speedup", search)
+    where = ("--data", chain.data, "--target", chain.target, "--out", str(tmp_path / "out"))
+    flags = ("--speedup", "2.5", "--batch", "8", "--threads", "2", "--runtime", "onnxruntime")
+    assert cli._exit_code(["prune", str(chain.dense), *where, *flags]) == 2
+    assert aims == [Aim(speedup=2.5, runtime="onnxruntime", batch_size=8, threads=2)]
 
 
 @pytest.mark.parametrize(
