@@ -7,16 +7,17 @@ from dgprune.errors import DgpruneError
 from dgprune.schema import nearest
 from pruning.planning import Budget, Limits
 
-# A ratio may ask for 95 %, so its floors are low; a cost budget keeps what runtimes are fast on.
+# A ratio may ask for 95 %, so its floors are low; a cost budget keeps what runtimes are fast on, and
+# lets narrow blocks pay for a wide stream (docs/decisions/0006).
 FOR_RATIO = Limits()
 FOR_COST = Limits(
     min_width=0,  # a quarter of the dense width
-    min_heads=2,
+    min_heads=1,
     min_head_dim=16,
-    min_mlp=64,
+    min_mlp=16,
     align_width=32,
     align_head_dim=8,
-    align_mlp=32,
+    align_mlp=16,
 )
 
 # Multiples that a runtime is fast on, whatever the budget (docs/decisions/0008).

@@ -73,7 +73,7 @@ def keep_by_strength(axes: Sequence[Axis], ranking: Ranking, strength: float) ->
 def _share_of_kind(kind: AxisKind, share: float) -> float:
     """What a kind of axis keeps where MLPs keep `share`: MLPs are cut most, the width least."""
     if kind == "width":
-        return min(1.0, share / _WIDTH_STARTS_AT) ** 0.5
+        return min(1.0, share / _WIDTH_STARTS_AT) ** (1 / 3)
     return share**0.5 if kind == "attention" else share
 
 
