@@ -7,8 +7,8 @@ from dgprune.errors import DgpruneError
 from dgprune.schema import nearest
 from pruning.planning import Budget, Limits
 
-# A ratio may ask for 95 %, so its floors are low; a cost budget keeps what runtimes are fast on, and
-# lets narrow blocks pay for a wide stream (docs/decisions/0006).
+# A ratio may ask for 95 %, so its floors are low; a cost budget keeps what runtimes are fast on,
+# and lets narrow blocks pay for a wide stream (docs/decisions/0006).
 FOR_RATIO = Limits()
 FOR_COST = Limits(
     min_width=0,  # a quarter of the dense width
