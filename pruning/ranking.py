@@ -73,8 +73,8 @@ def keep_by_strength(axes: Sequence[Axis], ranking: Ranking, strength: float) ->
 def _share_of_kind(kind: AxisKind, share: float) -> float:
     """What a kind of axis keeps where MLPs keep `share`: MLPs are cut most, the width least."""
     if kind == "width":
-        return min(1.0, share / _WIDTH_STARTS_AT) ** (1 / 3)
-    return share**0.5 if kind == "attention" else share
+        return float(min(1.0, share / _WIDTH_STARTS_AT) ** (1 / 3))
+    return float(share**0.5) if kind == "attention" else share
 
 
 def _rankings(axes: Sequence[Axis], ranking: Ranking) -> list[list[int]]:

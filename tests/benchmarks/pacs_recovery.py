@@ -115,9 +115,11 @@ def table(out: Path, folder: Path) -> None:
     (folder / "README.md").write_text("\n".join(lines) + "\n")
 
 
-def _row(method: str, of: Callable[[str], dict[int, dict[str, float]]]) -> str:
+def _row(method: str, found: Scores) -> str:
     cells = [
-        summary(of(moment), part) for moment in ("before", "after") for part in ("source", "unseen")
+        summary(found[method, moment], part)
+        for moment in ("before", "after")
+        for part in ("source", "unseen")
     ]
     return f"| {method} | {' | '.join(cells)} |"
 
