@@ -88,6 +88,7 @@ def gate_fisher(
             targets = labels[start : start + _BATCH]
             loss = functional.cross_entropy(logits, targets, reduction="sum")
             loss.backward()  # type: ignore[no-untyped-call]
+            del logits, loss  # or this batch's activations would live through the next pass
             totals.close_batch()
     finally:
         for handle in handles:

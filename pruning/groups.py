@@ -8,11 +8,13 @@ couplings by tracing; they are never listed by hand here.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 import torch
 import torch_pruning as tp
 from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
 
 from dgprune.models import Transformer, blocks_of, set_fused_attention
 from pruning.plan import missed_edge
@@ -20,6 +22,13 @@ from pruning.planning import UnitScores
 from pruning.ranking import Scores
 
 Sensitivity = Callable[[Tensor], Tensor]
+_SAVED = tuple(
+    f"_saved_{name}"
+    for name in (
+        *("self_sizes", "self_sym_sizes", "split_sizes", "split_size"),
+        *("dim", "start", "end", "step"),
+    )
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +79,9 @@ def trace_groups(model: Transformer, *, miss_edge: bool = False) -> Groups:
     parameter = next(model.parameters())
     size = model.patch_embed.img_size
     example = torch.zeros(1, 3, *size, device=parameter.device)
-    with torch.enable_grad():
+    # The graph needs the nodes that autograd makes, not the activations that they would keep.
+    nothing_kept = saved_tensors_hooks(lambda tensor: None, lambda nothing: nothing)
+    with torch.enable_grad(), nothing_kept:
         graph = tp.DependencyGraph().build_dependency(
             model,
             example,
@@ -78,10 +89,24 @@ def trace_groups(model: Transformer, *, miss_edge: bool = False) -> Groups:
             ignored_params=position_tables(model),
             verbose=False,
         )
+    _forget_autograd(graph)
     groups = Groups(graph=graph, model=model, edge_missed=miss_edge)
     if miss_edge:
         _miss_edge(groups)
     return groups
+
+
+def _forget_autograd(graph: tp.DependencyGraph) -> None:
+    """Replaces autograd's nodes by the numbers that torch-pruning reads off them.
+
+    They would hold on to every weight that was traced, also after it was cut.
+    """
+    for node in graph.module2node.values():
+        for owner in (node, node.module):
+            traced = getattr(owner, "grad_fn", None)
+            if traced is not None:
+                saved = {name: getattr(traced, name) for name in _SAVED if hasattr(traced, name)}
+                owner.grad_fn = SimpleNamespace(**saved)
 
 
 def _miss_edge(groups: Groups) -> None:

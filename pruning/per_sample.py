@@ -54,6 +54,7 @@ def gradient_moments(
             targets = labels[start : start + _BATCH]
             loss = functional.cross_entropy(logits, targets, reduction="sum")
             loss.backward()  # type: ignore[no-untyped-call]
+            del logits, loss  # or this batch's activations would live through the next pass
     finally:
         for handle in handles:
             handle.remove()
