@@ -45,6 +45,9 @@ def finetune(
     label_smoothing: Annotated[float, typer.Option(help="Smoothing of the labels.")] = 0.1,
     distill_weight: Annotated[float, typer.Option(help="Share of the teacher in the loss.")] = 0.5,
     temperature: Annotated[float, typer.Option(help="Temperature of the distillation.")] = 3.0,
+    feature_weight: Annotated[
+        float, typer.Option(help="Weight of the distance to the teacher's features.")
+    ] = 0.0,
     augmentation: Annotated[str, typer.Option(help="photo, glyph or none.")] = "photo",
     seed: Seed = 0,
     skip_bad_images: SkipBadImages = False,
@@ -66,6 +69,7 @@ def finetune(
         label_smoothing=label_smoothing,
         distill_weight=distill_weight,
         temperature=temperature,
+        feature_weight=feature_weight,
         augmentation=augmentation,
         seed=seed,
     )

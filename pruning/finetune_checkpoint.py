@@ -10,7 +10,7 @@ from dgprune.errors import DgpruneError
 from dgprune.lineage import Origin, next_step
 from dgprune.models import rebuild, structure_of
 from dgprune.progress import SILENT, Progress
-from dgprune.schema import Json, canonical_json, decode, encode, read_json
+from dgprune.schema import Json, canonical_json, decode, read_json
 from dgprune.source import Source, SourceSpec, open_source
 from dgprune.stage import Done, run_stage
 from dgprune.store import store_at
@@ -34,7 +34,7 @@ def finetune(spec: FinetuneSpec, out: Path, progress: Progress = SILENT) -> Done
     teacher = open_checkpoint(Path(spec.teacher)) if spec.teacher else None
     if teacher is not None:
         _require_same_task(teacher.meta.origin, source.origin)
-    asked: Json = {**encode(spec.train), "teacher": teacher.meta.digest if teacher else None}
+    asked: Json = {**spec.train.asked(), "teacher": teacher.meta.digest if teacher else None}
     if spec.source.skip_bad_images:
         asked["skip_bad_images"] = True
     step = next_step(source.lineage, "finetune", asked, source.origin)

@@ -12,7 +12,7 @@ from typing import Literal, get_args
 from dgprune.checkpoint import is_checkpoint, open_checkpoint
 from dgprune.errors import DgpruneError, require_between
 from dgprune.progress import SILENT, Progress
-from dgprune.schema import Json, encode
+from dgprune.schema import Json
 from dgprune.source import SourceSpec
 from dgprune.stage import Done
 from dgprune.structure import Structure, cost_of
@@ -89,7 +89,7 @@ def _min_width(spec: PruneSpec, dense: Structure) -> int:
 
 
 def _asked(steps: StepsSpec, train: TrainSpec) -> Json:
-    return {"steps": steps.steps, "schedule": steps.schedule, "between": encode(train)}
+    return {"steps": steps.steps, "schedule": steps.schedule, "between": train.asked()}
 
 
 def _target(budget: Budget, done: float) -> Budget:

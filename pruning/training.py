@@ -4,17 +4,18 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from dgprune.data import Images, Preprocessing
 from dgprune.errors import MAX_SEED, DgpruneError, require_between
 from dgprune.models import Transformer, Weights
 from dgprune.progress import SILENT, Progress
+from dgprune.schema import Json, encode
 from pruning.augmentation import KINDS, augment
+from pruning.distillation import LossWeights, Teacher, recovery_loss
 
 _SLOW_EPOCH_S = 10.0  # slower epochs are told one by one
 
@@ -23,9 +24,8 @@ _SLOW_EPOCH_S = 10.0  # slower epochs are told one by one
 class TrainSpec:
     """How to train.
 
-    `distill_weight` is the share of the teacher's soft targets in the loss.     `warmup_epochs` of
-    linear warm-up come before the cosine; `temperature` softens both distributions     (Hinton et
-    al. 2015).
+    `warmup_epochs` of linear warm-up come before the cosine. What the three weights of the loss and
+    the temperature mean stands in `pruning.distillation`.
     """
 
     epochs: int = 5
@@ -37,6 +37,7 @@ class TrainSpec:
     clip_norm: float = 1.0
     distill_weight: float = 0.5
     temperature: float = 3.0
+    feature_weight: float = 0.0
     augmentation: str = "photo"
     seed: int = 0
 
@@ -50,11 +51,29 @@ class TrainSpec:
         require_between("--clip-norm", self.clip_norm, 1e-12, 1e12)
         require_between("--distill-weight", self.distill_weight, 0, 1)
         require_between("--temperature", self.temperature, 1e-3, 1e3)
+        require_between("--feature-weight", self.feature_weight, 0, 1e3)
         require_between("--seed", self.seed, 0, MAX_SEED)
         if self.augmentation not in KINDS:
             raise DgpruneError(
                 f"--augmentation {self.augmentation!r} is none of {', '.join(KINDS)}"
             )
+
+    def asked(self) -> Json:
+        """The spec as the lineage keeps it."""
+        asked: Json = encode(self)
+        if not self.feature_weight:
+            del asked["feature_weight"]
+        return asked
+
+    @property
+    def loss_weights(self) -> LossWeights:
+        """The shares of labels, soft targets and features in the loss."""
+        return LossWeights(
+            label_smoothing=self.label_smoothing,
+            distill=self.distill_weight,
+            temperature=self.temperature,
+            features=self.feature_weight,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,10 +127,10 @@ def train(
     torch.manual_seed(spec.seed)
     generator = torch.Generator().manual_seed(spec.seed)
     model.to(device)
-    teacher = task.teacher.to(device).eval() if task.teacher is not None else None
-    task = replace(task, teacher=teacher)
+    teacher = Teacher(task.teacher, model.embed_dim).to(device) if task.teacher else None
+    projection = list(teacher.projection.parameters()) if teacher else []
     optimiser = torch.optim.AdamW(
-        model.parameters(), lr=spec.learning_rate, weight_decay=spec.weight_decay
+        [*model.parameters(), *projection], lr=spec.learning_rate, weight_decay=spec.weight_decay
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _cosine(spec, len(task.train)))
     epochs: list[Epoch] = []
@@ -119,7 +138,7 @@ def train(
     chosen = 0
     for index in progress.track(range(spec.epochs), spec.epochs, "training"):
         start = time.monotonic()
-        loss = _one_epoch(model, task, spec, optimiser, schedule, generator, index)
+        loss = _one_epoch(model, teacher, task, spec, optimiser, schedule, generator, index)
         epochs.append(Epoch(loss=loss, source_val=domain_accuracy(model, task)))
         if time.monotonic() - start > _SLOW_EPOCH_S:
             progress.line(f"epoch {index + 1}/{spec.epochs}: {epochs[index].describe()}")
@@ -151,6 +170,7 @@ class Schedule:
 
 def _one_epoch(
     model: Transformer,
+    teacher: Teacher | None,
     task: Task,
     spec: TrainSpec,
     optimiser: torch.optim.Optimizer,
@@ -164,7 +184,7 @@ def _one_epoch(
         task.train, spec.batch_size, generator, next(model.parameters()).device
     ):
         views = normalise(augment(pixels, spec.augmentation, generator), task.preprocessing)
-        loss = _loss(model, task.teacher, views, labels, spec)
+        loss = recovery_loss(model, teacher, views, labels, spec.loss_weights)
         losses.append(loss.item())
         if not math.isfinite(losses[-1]):
             raise DgpruneError(
@@ -189,29 +209,6 @@ def _shuffled(
             torch.from_numpy(images.pixels[chosen]).to(device).permute(0, 3, 1, 2).float() / 255
         )
         yield pixels, torch.from_numpy(images.labels[chosen]).to(device)
-
-
-def _loss(
-    model: Transformer,
-    teacher: Transformer | None,
-    views: Tensor,
-    labels: Tensor,
-    spec: TrainSpec,
-) -> Tensor:
-    """Cross-entropy with smoothed labels, mixed with the teacher's soft targets."""
-    logits = model(views)
-    hard = functional.cross_entropy(logits, labels, label_smoothing=spec.label_smoothing)
-    if teacher is None or spec.distill_weight == 0:
-        return hard
-    with torch.no_grad():
-        soft_targets = (teacher(views) / spec.temperature).log_softmax(-1)
-    soft = functional.kl_div(
-        (logits / spec.temperature).log_softmax(-1),
-        soft_targets,
-        log_target=True,
-        reduction="batchmean",
-    )
-    return (1 - spec.distill_weight) * hard + spec.distill_weight * spec.temperature**2 * soft
 
 
 def normalise(pixels: Tensor, preprocessing: Preprocessing) -> Tensor:

@@ -56,7 +56,7 @@ def test_finetune_flags_change_the_training(chain: TinyChain, tmp_path: Path, fl
     assert texts[0] != texts[1]
 
 
-@pytest.mark.parametrize("flag", ["--distill-weight", "--temperature"])
+@pytest.mark.parametrize("flag", ["--distill-weight", "--temperature", "--feature-weight"])
 def test_distillation_flags_change_the_loss(chain: TinyChain, tmp_path: Path, flag: str) -> None:
     where = ("--data", chain.data, "--target", chain.target, "--out", str(tmp_path))
     common = ("finetune", str(chain.pruned), *where, "--teacher", str(chain.dense), "--epochs", "1")
