@@ -1,11 +1,57 @@
 """What the options of `prune` mean: one budget, and the limits that go with it."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Literal
 
-from dgprune.errors import DgpruneError
+from dgprune.errors import DgpruneError, require_between
 from dgprune.schema import nearest
-from pruning.planning import Budget, Limits
+
+BudgetKind = Literal["ratio", "macs", "params"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """What the plan must meet: the share of units that goes, or the share of the cost that stays.
+
+    `macs` and `params` are kept fractions, met within `tolerance` of the cost from below; where no
+    plan stays at or above `not_below`, nothing goes.
+    """
+
+    kind: BudgetKind
+    value: float
+    tolerance: float = 0.02
+    not_below: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.kind == "ratio" and not 0 <= self.value < 1:
+            raise DgpruneError(
+                f"--ratio {self.value} is outside [0, 1); 0.5 removes half of the units"
+            )
+        if self.kind != "ratio":
+            require_between(f"--{self.kind}", self.value, 1e-6, 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The least that an axis keeps, and the multiple that its kept size is rounded to.
+
+    A `min_width` of 0 stands for a quarter of the dense width.
+    """
+
+    min_width: int = 16
+    min_heads: int = 1
+    min_head_dim: int = 8
+    min_mlp: int = 8
+    align_width: int = 8
+    align_head_dim: int = 4
+    align_mlp: int = 8
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            least = 0 if name == "min_width" else 1
+            require_between(name, getattr(self, name), least, 1e6)
+
 
 # A ratio may ask for 95 %, so its floors are low; a cost budget keeps what runtimes are fast on,
 # and lets narrow blocks pay for a wide stream (docs/decisions/0006).

@@ -200,7 +200,7 @@ def prune(
 
 def check_recipe(recipe: Recipe) -> None:
     """Raises DgpruneError for a value that a later step would refuse, before the first one runs."""
-    from pruning.planning import Budget
+    from pruning.budgets import Budget
     from pruning.spec import PruneSpec
     from pruning.training import TrainSpec
 

@@ -22,8 +22,7 @@ from dgprune.progress import SILENT, Progress
 from pruning.gates import gate_fisher
 from pruning.groups import Groups, Sensitivity, layer_scales, score_groups
 from pruning.per_sample import gradient_moments
-from pruning.planning import UnitScores
-from pruning.ranking import Scores
+from pruning.ranking import Scores, UnitScores
 
 Criterion = Literal["fisher", "hessian", "taylor", "l1", "l2", "random"]
 CRITERIA: tuple[Criterion, ...] = get_args(Criterion)

@@ -18,8 +18,7 @@ from torch.utils.hooks import RemovableHandle
 from dgprune.models import Transformer, blocks_of
 from dgprune.progress import SILENT, Progress
 from pruning.plan import missed_edge
-from pruning.planning import UnitScores
-from pruning.ranking import Scores
+from pruning.ranking import Scores, UnitScores
 
 _BATCH = 32
 Receive = Callable[[Tensor], None]

@@ -18,8 +18,7 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from dgprune.models import Transformer, blocks_of, set_fused_attention
 from pruning.plan import missed_edge
-from pruning.planning import UnitScores
-from pruning.ranking import Scores
+from pruning.ranking import Scores, UnitScores
 
 Sensitivity = Callable[[Tensor], Tensor]
 _SAVED = tuple(

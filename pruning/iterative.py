@@ -9,16 +9,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
+import numpy as np
+
 from dgprune.checkpoint import is_checkpoint, open_checkpoint
 from dgprune.errors import DgpruneError, require_between
 from dgprune.progress import SILENT, Progress
 from dgprune.schema import Json
 from dgprune.source import SourceSpec
 from dgprune.stage import Done
-from dgprune.structure import Structure, cost_of
+from dgprune.structure import Structure
+from pruning.budgets import Budget
 from pruning.finetune_checkpoint import FinetuneSpec, finetune
-from pruning.planning import Budget
-from pruning.prune_checkpoint import Given, prune
+from pruning.planning import make_plan
+from pruning.prune_checkpoint import Given, label_after, prune
+from pruning.ranking import UnitScores
 from pruning.spec import PruneSpec
 from pruning.training import TrainSpec
 
@@ -52,26 +56,31 @@ def prune_in_steps(
 ) -> Done:
     """The checkpoint after the last cut, not yet recovered; each step is a folder under `out`.
 
-    The teacher is the checkpoint that is pruned. Interrupted, the same call goes on where it
-    stopped. Raises DgpruneError where the model is no checkpoint, and so has nothing to teach.
+    The teacher is the checkpoint that is pruned, and every budget is a share of it. Interrupted,
+    the same call goes on where it stopped. Raises DgpruneError, before any training, where the
+    model is no checkpoint (it would have nothing to teach) or the budget cannot be met.
     """
     if not is_checkpoint(Path(source.model)):
         raise DgpruneError(
             f"--steps needs a fine-tuned checkpoint to learn from, not {source.model}; "
             "make one with dgprune finetune"
         )
-    dense = open_checkpoint(Path(source.model)).structure
-    spec = replace(spec, limits=replace(spec.limits, min_width=_min_width(spec, dense)))
+    dense = open_checkpoint(Path(source.model))
+    if spec.engine == "dgprune":
+        make_plan(
+            _equal_scores(dense.structure), dense.structure, spec.ranking, spec.budget, spec.limits
+        )
+    label = label_after(dense.meta.label, spec.label)
     train = replace(steps.train, seed=spec.seed)
     current, fresh = source, False
     for step in range(1, steps.steps + 1):
-        target = _target(spec.budget, steps.done(step))
-        structure = open_checkpoint(Path(current.model)).structure
-        budget = _of_current(target, dense, structure, last=step == steps.steps)
+        target = _target(spec, steps, step)
         given = Given(
-            label=f"{spec.label}-step{step}of{steps.steps}",
+            label=f"{label}-step{step}of{steps.steps}",
             asked={**_asked(steps, train), "step": step, target.kind: target.value},
+            dense=dense.structure,
         )
+        budget = _for_torch_pruning(spec, steps, step) if spec.engine != "dgprune" else target
         done = prune(current, spec.with_budget(budget), out, progress, given)
         fresh = fresh or done.fresh
         if step < steps.steps:
@@ -83,41 +92,33 @@ def prune_in_steps(
     return Done(path=done.path, fresh=fresh, summary=done.summary)
 
 
-def _min_width(spec: PruneSpec, dense: Structure) -> int:
-    """The floor of the width, of the dense model and not of what each step leaves."""
-    return spec.limits.min_width or -(-dense.embed_dim // 4)
-
-
 def _asked(steps: StepsSpec, train: TrainSpec) -> Json:
     return {"steps": steps.steps, "schedule": steps.schedule, "between": train.asked()}
 
 
-def _target(budget: Budget, done: float) -> Budget:
-    """What is wanted after a step, against the dense model."""
+def _target(spec: PruneSpec, steps: StepsSpec, step: int) -> Budget:
+    """What is wanted after a step, as a share of the dense model.
+
+    Only the last one has to be met; the others leave it something to do.
+    """
+    budget, done = spec.budget, steps.done(step)
     if budget.kind == "ratio":
         return Budget(kind="ratio", value=budget.value * done)
-    return Budget(kind=budget.kind, value=1 - (1 - budget.value) * done)
+    if step == steps.steps:
+        return budget
+    wanted = 1 - (1 - budget.value) * done
+    return Budget(kind=budget.kind, value=wanted, tolerance=1.0, not_below=budget.value)
 
 
-def _of_current(target: Budget, dense: Structure, current: Structure, *, last: bool) -> Budget:
-    """The same target, against the model that this step cuts; the last one has to be met."""
-    size = {"ratio": _units, "macs": _macs, "params": _parameters}[target.kind]
-    left = size(current) / size(dense)
-    if target.kind == "ratio":
-        return Budget(kind="ratio", value=max(0.0, 1 - (1 - target.value) / left))
-    tolerance = target.tolerance / left if last else 1.0
-    return Budget(kind=target.kind, value=min(1.0, target.value / left), tolerance=tolerance)
+def _for_torch_pruning(spec: PruneSpec, steps: StepsSpec, step: int) -> Budget:
+    """The ratio of one step; torch-pruning knows the model it is given, not the dense one."""
+    before = spec.budget.value * steps.done(step - 1)
+    after = spec.budget.value * steps.done(step)
+    return Budget(kind="ratio", value=1 - (1 - after) / (1 - before))
 
 
-def _units(structure: Structure) -> int:
-    """Prunable units: channels of the stream, attention channels and MLP units."""
-    inner = sum(block.attention_dim + block.mlp_hidden for block in structure.blocks)
-    return structure.embed_dim + inner
-
-
-def _macs(structure: Structure) -> int:
-    return cost_of(structure).macs_per_image
-
-
-def _parameters(structure: Structure) -> int:
-    return cost_of(structure).parameters
+def _equal_scores(structure: Structure) -> UnitScores:
+    """A score of one for every unit: enough to see whether a budget can be met."""
+    heads = tuple(np.ones((block.num_heads, block.head_dim)) for block in structure.blocks)
+    mlp = tuple(np.ones(block.mlp_hidden) for block in structure.blocks)
+    return UnitScores(width=np.ones(structure.embed_dim), qk=heads, value=heads, mlp=mlp)

@@ -2,96 +2,51 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 
-from dgprune.errors import DgpruneError, require_between
+from dgprune.errors import DgpruneError
 from dgprune.structure import Structure, cost_of
-from pruning.plan import BlockPlan, Plan, planned
-from pruning.ranking import Axis, Ranking, Scores, keep_by_strength, keep_share, least_strength
+from pruning.budgets import Budget, BudgetKind, Limits
+from pruning.plan import BlockPlan, Plan, everything, planned
+from pruning.ranking import (
+    Axis,
+    AxisKind,
+    Ranking,
+    Scores,
+    UnitScores,
+    keep_by_strength,
+    keep_share,
+    least_strength,
+)
 
-BudgetKind = Literal["ratio", "macs", "params"]
 _CLOSE = 0.02
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Budget:
-    """What the plan must meet: the share of units that goes, or the share of the cost that stays.
-
-    `macs` and `params` are kept fractions, met within `tolerance` of the cost from below.
-    """
-
-    kind: BudgetKind
-    value: float
-    tolerance: float = 0.02
-
-    def __post_init__(self) -> None:
-        if self.kind == "ratio" and not 0 <= self.value < 1:
-            raise DgpruneError(
-                f"--ratio {self.value} is outside [0, 1); 0.5 removes half of the units"
-            )
-        if self.kind != "ratio":
-            require_between(f"--{self.kind}", self.value, 1e-6, 1)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UnitScores:
-    """Importance of every unit: width [D]; a block's attention [heads, dims] and MLP [units].
-
-    A dimension of q and k and one of v can be chosen apart: `qk` and `value` score them. Criteria
-    that score the group as a whole give both the same order. `width_after` [D] is there where a
-    residual edge was missed: the score of the stream behind it, as `width` is of that before.
-    """
-
-    width: Scores
-    qk: tuple[Scores, ...]
-    value: tuple[Scores, ...]
-    mlp: tuple[Scores, ...]
-    width_after: Scores | None = None
-
-    @property
-    def whole_width(self) -> Scores:
-        """The score of a channel of the stream on both sides of a missed edge."""
-        return self.width if self.width_after is None else self.width + self.width_after
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """The least that an axis keeps, and the multiple that its kept size is rounded to.
-
-    A `min_width` of 0 stands for a quarter of the dense width.
-    """
-
-    min_width: int = 16
-    min_heads: int = 1
-    min_head_dim: int = 8
-    min_mlp: int = 8
-    align_width: int = 8
-    align_head_dim: int = 4
-    align_mlp: int = 8
-
-    def __post_init__(self) -> None:
-        for name in self.__slots__:
-            least = 0 if name == "min_width" else 1
-            require_between(name, getattr(self, name), least, 1e6)
-
-
 def make_plan(
-    scores: UnitScores, structure: Structure, ranking: Ranking, budget: Budget, limits: Limits
+    scores: UnitScores,
+    structure: Structure,
+    ranking: Ranking,
+    budget: Budget,
+    limits: Limits,
+    dense: Structure | None = None,
 ) -> Plan:
     """The plan that meets `budget` under `ranking`; kept sizes are multiples of the alignment.
 
-    Ratio 0 keeps everything. Raises DgpruneError where the budget cannot be met.
+    The budget is a share of `dense`, which is `structure` itself where it is None. Ratio 0 keeps
+    everything. Raises DgpruneError where the budget cannot be met.
     """
-    axes = _axes(scores, limits)
+    dense = dense or structure
+    axes = _axes(scores, limits, dense)
     if budget.kind == "ratio":
         if budget.value == 0:
             limits = replace(limits, align_width=1, align_head_dim=1, align_mlp=1)
         return _plan(scores, axes, keep_share(axes, ranking, budget.value), limits)
 
-    kept = _kept_cost(structure, budget.kind)
+    kept = _kept_cost(structure, dense, budget.kind)
     plan = _meet(_Search(scores, axes, ranking, limits), kept, budget.value)
+    if kept(plan) < budget.not_below:
+        return everything(structure)
     if kept(plan) < budget.value - budget.tolerance:
         raise DgpruneError(
             f"the nearest plan keeps {kept(plan):.3f} of the {budget.kind}, more than "
@@ -109,12 +64,17 @@ def plan_for_time(
     relative_time: Callable[[Structure], float],
     most: float,
 ) -> Plan:
-    """The plan whose time, as a share of the dense model's, is nearest to `most` from below."""
+    """The plan whose time, as a share of the dense model's, is nearest to `most` from below.
+
+    Where the floors alone take longer than that, the plan of the floors.
+    """
+    search = _Search(scores, _axes(scores, limits, structure), ranking, limits)
 
     def kept(plan: Plan) -> float:
         return relative_time(_structure_of(plan, structure))
 
-    return _meet(_Search(scores, _axes(scores, limits), ranking, limits), kept, most)
+    floors = search.at(1.0)
+    return floors if kept(floors) >= most else _meet(search, kept, most)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,13 +114,13 @@ def _meet(search: _Search, kept: Callable[[Plan], float], budget: float) -> Plan
     return best
 
 
-def _kept_cost(structure: Structure, kind: BudgetKind) -> Callable[[Plan], float]:
-    """The share of the dense cost that a plan keeps."""
+def _kept_cost(structure: Structure, dense: Structure, kind: BudgetKind) -> Callable[[Plan], float]:
+    """The share of the dense cost that a plan for `structure` keeps."""
     name = "macs_per_image" if kind == "macs" else "parameters"
-    dense = getattr(cost_of(structure), name)
+    whole = getattr(cost_of(dense), name)
 
     def kept(plan: Plan) -> float:
-        return float(getattr(cost_of(_structure_of(plan, structure)), name) / dense)
+        return float(getattr(cost_of(_structure_of(plan, structure)), name) / whole)
 
     return kept
 
@@ -170,26 +130,26 @@ def _structure_of(plan: Plan, structure: Structure) -> Structure:
     return replace(structure, embed_dim=width, blocks=blocks)
 
 
-def _axes(scores: UnitScores, limits: Limits) -> list[Axis]:
-    least = limits.min_width or -(-scores.width.size // 4)
-    axes = [_axis("width", scores.whole_width, least, "width")]
+def _axes(scores: UnitScores, limits: Limits, dense: Structure) -> list[Axis]:
+    least = limits.min_width or -(-dense.embed_dim // 4)
+    axes = [_axis("width", scores.whole_width, least, "width", dense.embed_dim)]
     for index, (qk, value, mlp) in enumerate(zip(scores.qk, scores.value, scores.mlp, strict=True)):
         heads, dims = qk.shape
         floor = min(limits.min_heads, heads) * min(limits.min_head_dim, dims)
         attention = (qk + value).reshape(-1)
-        axes.append(_axis(f"attention of block {index}", attention, floor, "attention"))
-        axes.append(_axis(f"MLP of block {index}", mlp, limits.min_mlp, "mlp"))
+        whole = dense.blocks[index]
+        name = f"attention of block {index}"
+        axes.append(_axis(name, attention, floor, "attention", whole.attention_dim))
+        axes.append(_axis(f"MLP of block {index}", mlp, limits.min_mlp, "mlp", whole.mlp_hidden))
     return axes
 
 
-def _axis(
-    name: str, scores: Scores, floor: int, kind: Literal["width", "attention", "mlp"]
-) -> Axis:
+def _axis(name: str, scores: Scores, floor: int, kind: AxisKind, dense: int) -> Axis:
     if not np.isfinite(scores).all():
         raise DgpruneError(
             f"the scores of {name} are not all numbers; score another model or criterion"
         )
-    return Axis(name=name, kind=kind, scores=scores, floor=min(floor, scores.size))
+    return Axis(name=name, kind=kind, scores=scores, floor=min(floor, scores.size), dense=dense)
 
 
 def _plan(scores: UnitScores, axes: list[Axis], kept: list[int], limits: Limits) -> Plan:

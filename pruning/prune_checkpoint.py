@@ -16,11 +16,12 @@ from dgprune.schema import Json, canonical_json, decode, digest, read_json
 from dgprune.source import Source, SourceSpec, open_source
 from dgprune.stage import Done, run_stage
 from dgprune.store import store_at
-from dgprune.structure import cost_of
+from dgprune.structure import Structure, cost_of
 from pruning.criteria import NEEDS_IMAGES, Calibration, score
 from pruning.groups import trace_groups
 from pruning.plan import Plan, check, plan_json
-from pruning.planning import UnitScores, make_plan
+from pruning.planning import make_plan
+from pruning.ranking import UnitScores
 from pruning.refit import refit
 from pruning.spec import PruneSpec
 from pruning.surgery import apply_plan
@@ -31,11 +32,15 @@ PLAN, SKIPPED = "plan.json", "skipped.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Given:
-    """What another search decided: a plan to apply as it is, the label, more for the lineage."""
+    """What another search decided: a plan to apply as it is, the label, more for the lineage.
+
+    `dense` is the model that the budget is a share of, where it is not the one that is cut.
+    """
 
     plan: Plan | None = None
     label: str | None = None
     asked: Json = field(default_factory=dict)
+    dense: Structure | None = None
 
 
 NOTHING_GIVEN = Given()
@@ -69,7 +74,7 @@ def prune(
             pruned, skipped = _by_torch_pruning(model, images, spec)
             (folder / SKIPPED).write_text(canonical_json(skipped) + "\n")
         else:
-            chosen = plan or _make_plan(model, images, spec)
+            chosen = plan or _make_plan(model, images, spec, given.dense)
             pruned = _apply(model, images, spec, chosen)
             (folder / PLAN).write_text(canonical_json(plan_json(chosen)) + "\n")
         save_checkpoint(
@@ -92,8 +97,12 @@ def _label(source: Source, spec: PruneSpec, given: Given) -> str:
     if given.label is not None:
         return given.label
     label = f"plan-{digest(plan_json(given.plan))[:6]}" if given.plan else spec.label
-    # pruned before: one name for every cut
-    return label if source.label == "dense" else f"{source.label}+{label}"
+    return label_after(source.label, label)
+
+
+def label_after(before: str, label: str) -> str:
+    """The label of a cut of a model that may have been cut before: one name for every cut."""
+    return label if before == "dense" else f"{before}+{label}"
 
 
 def read_plan(path: Path) -> Plan:
@@ -136,10 +145,12 @@ def score_units(model: Transformer, images: Images, spec: PruneSpec) -> UnitScor
     return score(groups, spec.criterion, calibration, seed=spec.seed, progress=images.progress)
 
 
-def _make_plan(model: Transformer, images: Images, spec: PruneSpec) -> Plan:
+def _make_plan(
+    model: Transformer, images: Images, spec: PruneSpec, dense: Structure | None
+) -> Plan:
     structure = structure_of(model, images.source.origin.model)
     scores = score_units(model, images, spec)
-    return make_plan(scores, structure, spec.ranking, spec.budget, spec.limits)
+    return make_plan(scores, structure, spec.ranking, spec.budget, spec.limits, dense)
 
 
 def _apply(model: Transformer, images: Images, spec: PruneSpec, plan: Plan) -> Transformer:

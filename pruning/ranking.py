@@ -19,12 +19,37 @@ _WIDTH_STARTS_AT = 0.25
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Axis:
-    """One prunable axis: a score per unit, and the fewest units that it keeps."""
+    """One prunable axis: a score per unit, the fewest units it keeps, and how many it once had.
+
+    `dense` is more than there are scores where the model was pruned before: shares are of that.
+    """
 
     name: str
     kind: AxisKind
     scores: Scores
     floor: int
+    dense: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitScores:
+    """Importance of every unit: width [D]; a block's attention [heads, dims] and MLP [units].
+
+    A dimension of q and k and one of v can be chosen apart: `qk` and `value` score them. Criteria
+    that score the group as a whole give both the same order. `width_after` [D] is there where a
+    residual edge was missed: the score of the stream behind it, as `width` is of that before.
+    """
+
+    width: Scores
+    qk: tuple[Scores, ...]
+    value: tuple[Scores, ...]
+    mlp: tuple[Scores, ...]
+    width_after: Scores | None = None
+
+    @property
+    def whole_width(self) -> Scores:
+        """The score of a channel of the stream on both sides of a missed edge."""
+        return self.width if self.width_after is None else self.width + self.width_after
 
 
 def keep_share(axes: Sequence[Axis], ranking: Ranking, ratio: float) -> list[int]:
@@ -42,7 +67,7 @@ def keep_share(axes: Sequence[Axis], ranking: Ranking, ratio: float) -> list[int
     kept = [0] * len(axes)
     for index in _rankings(axes, ranking):
         group = [axes[i] for i in index]
-        remove = round(ratio * sum(axis.scores.size for axis in group))
+        remove = _surplus(group, 1 - ratio)
         _require_room(group, remove)
         for i, count in zip(index, _rank(group, ranking, remove), strict=True):
             kept[i] = count
@@ -62,12 +87,18 @@ def keep_by_strength(axes: Sequence[Axis], ranking: Ranking, strength: float) ->
         share = 1 - strength
         if ranking == "isomorphic":
             share = _share_of_kind(group[0].kind, share)
-        total = sum(axis.scores.size for axis in group)
-        room = total - sum(axis.floor for axis in group)
-        remove = min(room, round((1 - share) * total))
+        room = sum(axis.scores.size - axis.floor for axis in group)
+        remove = min(room, _surplus(group, share))
         for i, count in zip(index, _rank(group, ranking, remove), strict=True):
             kept[i] = count
     return kept
+
+
+def _surplus(axes: Sequence[Axis], share: float) -> int:
+    """Units that have to go for the share `share` of the dense ones to stay."""
+    dense = sum(axis.dense for axis in axes)
+    stays = dense - round((1 - share) * dense)
+    return max(0, sum(axis.scores.size for axis in axes) - stays)
 
 
 def _share_of_kind(kind: AxisKind, share: float) -> float:

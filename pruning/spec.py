@@ -5,8 +5,8 @@ from typing import Literal, get_args
 
 from dgprune.errors import MAX_SEED, DgpruneError, require_between
 from dgprune.schema import Json, encode
+from pruning.budgets import Budget, Limits
 from pruning.criteria import CRITERIA, Criterion
-from pruning.planning import Budget, Limits
 from pruning.ranking import RANKINGS, Ranking
 
 Engine = Literal["dgprune", "torch-pruning"]

@@ -21,8 +21,9 @@ from dgprune.stage import Done
 from dgprune.statistics import Interval, speedup_interval
 from dgprune.structure import Structure
 from pruning.plan import BlockPlan, Plan, everything, plan_json
-from pruning.planning import UnitScores, plan_for_time
+from pruning.planning import plan_for_time
 from pruning.prune_checkpoint import Given, Images, prune, score_units
+from pruning.ranking import UnitScores
 from pruning.spec import PruneSpec
 
 RUNTIMES = ("onnxruntime",)

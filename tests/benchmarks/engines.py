@@ -17,9 +17,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dgprune.models import Transformer, create, set_fused_attention, structure_of
 from dgprune.structure import Structure, cost_of
+from pruning.budgets import Budget, Limits
 from pruning.criteria import NEEDS_IMAGES, Calibration, score
 from pruning.groups import trace_groups
-from pruning.planning import Budget, Limits, make_plan
+from pruning.planning import make_plan
 from pruning.surgery import apply_plan
 from pruning.torch_pruning_engine import CRITERIA, prune_by_torch_pruning, skipped_axes
 from tests.pruning.test_equivalence import zero_and_drop

@@ -25,11 +25,12 @@ from torch.nn import functional
 from dgprune.checkpoint import WEIGHTS, load_model, open_checkpoint
 from dgprune.models import Transformer, create, structure_of
 from dgprune.source import SourceSpec
+from pruning.budgets import Budget, Limits
 from pruning.criteria import score
 from pruning.gates import gate_fisher
 from pruning.groups import trace_groups
 from pruning.per_sample import gradient_moments
-from pruning.planning import Budget, Limits, make_plan
+from pruning.planning import make_plan
 from pruning.prune_checkpoint import prune
 from pruning.spec import PruneSpec
 from pruning.surgery import apply_plan

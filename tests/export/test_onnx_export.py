@@ -18,9 +18,10 @@ from dgprune.structure import cost_of
 from export.onnx_export import ExportSpec, export_onnx
 from export.onnx_graph import OnnxSpec, count_weights, onnx_graph
 from export.parity import check_parity
+from pruning.budgets import Budget, Limits
 from pruning.criteria import score
 from pruning.groups import trace_groups
-from pruning.planning import Budget, Limits, make_plan
+from pruning.planning import make_plan
 from pruning.surgery import apply_plan
 from tests.conftest import TinyChain
 

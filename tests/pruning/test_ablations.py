@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from dgprune.models import Transformer, blocks_of, create, set_fused_attention, structure_of
+from pruning.budgets import Budget, Limits
 from pruning.criteria import CRITERIA, Calibration, score
 from pruning.groups import trace_groups
 from pruning.plan import Plan, everything, missed_edge
-from pruning.planning import Budget, Limits, make_plan
+from pruning.planning import make_plan
 from pruning.refit import refit
 from pruning.surgery import apply_plan
 from tests.conftest import MICRO

@@ -7,10 +7,11 @@ import torch
 
 from dgprune.models import Transformer, blocks_of, create, set_fused_attention, structure_of
 from dgprune.structure import Structure, cost_of
+from pruning.budgets import Budget, Limits
 from pruning.criteria import score
 from pruning.groups import trace_groups
 from pruning.plan import BlockPlan, Plan, everything
-from pruning.planning import Budget, Limits, make_plan
+from pruning.planning import make_plan
 from pruning.surgery import apply_plan
 
 MODELS = [

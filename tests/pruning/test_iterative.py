@@ -9,9 +9,9 @@ from dgprune.errors import DgpruneError
 from dgprune.source import SourceSpec
 from dgprune.structure import cost_of
 from pruning.asked import Asked
+from pruning.budgets import Budget, Limits
 from pruning.iterative import StepsSpec, prune_in_steps
 from pruning.plan import Plan
-from pruning.planning import Budget, Limits
 from pruning.spec import PruneSpec
 from pruning.speedup import Aim
 from pruning.training import TrainSpec

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from dgprune.errors import DgpruneError
 from dgprune.models import Transformer, structure_of
 from dgprune.structure import Block, Structure, cost_of
-from pruning.budgets import FOR_COST, budget_from, limits_from
+from pruning.budgets import FOR_COST, Budget, Limits, budget_from, limits_from
 from pruning.plan import BlockPlan, Plan, check, everything, planned
-from pruning.planning import Budget, Limits, UnitScores, heads_and_dims, make_plan
-from pruning.ranking import RANKINGS, Ranking
+from pruning.planning import heads_and_dims, make_plan
+from pruning.ranking import RANKINGS, Ranking, UnitScores
 
 
 def random_scores(seed: int, width: int = 64, heads: int = 4, dim: int = 16) -> UnitScores:

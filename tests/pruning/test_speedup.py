@@ -15,8 +15,9 @@ from dgprune.latency_table import HEADS, MLPS, WIDTHS, Shares, open_table
 from dgprune.models import create, structure_of
 from dgprune.statistics import Interval
 from dgprune.structure import Structure, cost_of
+from pruning.budgets import Limits
 from pruning.plan import Plan, planned
-from pruning.planning import Limits, UnitScores
+from pruning.ranking import UnitScores
 from pruning.spec import PruneSpec
 from pruning.speedup import Aim, Search, Shipped, uniform_plan
 from tests.conftest import MICRO, TinyChain

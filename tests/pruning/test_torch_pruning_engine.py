@@ -12,9 +12,9 @@ from dgprune.errors import DgpruneError
 from dgprune.models import Transformer, blocks_of, create, structure_of
 from dgprune.source import SourceSpec
 from dgprune.structure import cost_of
+from pruning.budgets import Budget
 from pruning.criteria import Calibration
 from pruning.plan import everything
-from pruning.planning import Budget
 from pruning.prune_checkpoint import prune
 from pruning.spec import PruneSpec
 from pruning.surgery import apply_plan
