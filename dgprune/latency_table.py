@@ -5,14 +5,18 @@ of the width, timed as it would ship, against the dense model in the same run. B
 time is interpolated, and blocks add up; no formula of MACs is involved.
 """
 
+import contextlib
 import json
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
+from dgprune.errors import DgpruneError
 from dgprune.schema import canonical_json, decode
+from dgprune.statistics import Interval
 from dgprune.store import append_lines, claim, explained, is_json
 from dgprune.structure import Structure
 
@@ -20,6 +24,8 @@ WIDTHS = (1.0, 0.75, 0.5, 0.25)
 HEADS = (1.0, 0.5, 0.0)
 MLPS = (1.0, 0.5, 0.25, 0.0)
 LEAST_MLP = 8
+CACHE = "DGPRUNE_CACHE"
+_NO_END = 1e9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,26 +38,57 @@ class Shares:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
-    """One measurement: time of the model with `shares`, as a share of the dense model's."""
+class Measured:
+    """One measurement: a model's speedup over the dense one, with its 95 % interval.
+
+    `model` says which: the shares of a cell, or the digest of a structure. `key` says where.
+    """
 
     key: str
-    shares: Shares
-    relative_time: float
+    model: str
+    low: float
+    estimate: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.high) and 0 < self.low <= self.estimate <= self.high):
+            raise ValueError("a speedup is a number above 0 inside its interval")
 
 
 @dataclass(kw_only=True)
-class LatencyTable:
-    """Cells measured so far for one `key`; a missing one is measured when it is first needed.
-
-    `measure` times a model of given shares and returns its time as a share of the dense model's.
-    """
+class Measurements:
+    """What was measured on this machine for one `key`, kept in a file."""
 
     path: Path
     key: str
+    known: dict[str, Measured] = field(default_factory=dict)
+
+    def of(self, model: str, measure: Callable[[], Interval]) -> Interval:
+        """The measurement of `model`, made now where it was not before."""
+        if model not in self.known:
+            got = measure()
+            self.known[model] = Measured(
+                key=self.key,
+                model=model,
+                low=got.low,
+                estimate=got.estimate,
+                high=min(got.high, _NO_END),  # JSON has no infinity
+            )
+            append_lines(self.path, [canonical_json(self.known[model])], CACHE)
+        found = self.known[model]
+        return Interval(low=found.low, estimate=found.estimate, high=found.high)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatencyTable:
+    """Times of cells of the model `dense`; a missing one is measured when it is first needed.
+
+    `measure` gives the speedup of a model of given shares over the dense one.
+    """
+
+    measurements: Measurements
     dense: Structure
-    measure: Callable[[Shares], float]
-    cells: dict[Shares, float] = field(default_factory=dict)
+    measure: Callable[[Shares], Interval]
 
     def relative_time(self, structure: Structure) -> float:
         """Time of `structure` as a share of the dense model's, from the cells around it."""
@@ -78,39 +115,37 @@ class LatencyTable:
         return whole - saved / len(self.dense.blocks)
 
     def cell(self, width: float, heads: float, mlp: float) -> float:
-        """The cell of these shares, measured now where it was not before."""
+        """Time of these shares, as a share of the dense model's."""
         shares = Shares(width=width, heads=heads, mlp=mlp)
         if width == heads == mlp == 1:
             return 1.0
-        if shares not in self.cells:
-            self.cells[shares] = self.measure(shares)
-            cell = Cell(key=self.key, shares=shares, relative_time=self.cells[shares])
-            with explained(self.path, "DGPRUNE_CACHE"):
-                claim(self.path.parent)
-            append_lines(self.path, [canonical_json(cell)])
-        return self.cells[shares]
+        name = f"width {width:g}, heads {heads:g}, MLP {mlp:g}"
+        return 1 / self.measurements.of(name, lambda: self.measure(shares)).estimate
 
 
-def open_table(
-    key: str, dense: Structure, measure: Callable[[Shares], float], folder: Path | None = None
-) -> LatencyTable:
-    """The table of `key` with all cells that earlier runs on this machine measured.
+def open_measurements(key: str, folder: Path | None = None) -> Measurements:
+    """All that earlier runs on this machine measured for `key`; damaged lines are passed over.
 
-    `folder` is `$DGPRUNE_CACHE`, or the user's cache folder, where it is None.
+    `folder` is `$DGPRUNE_CACHE`, or the user's cache folder, where it is None. Raises DgpruneError
+    where it cannot be written.
     """
     path = (folder or cache_folder()) / "latency-table.jsonl"
-    table = LatencyTable(path=path, key=key, dense=dense, measure=measure)
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    for line in filter(is_json, lines):  # a crash may have torn the last one
-        cell = decode(Cell, json.loads(line), where=str(path))
-        if cell.key == key:
-            table.cells[cell.shares] = cell.relative_time
-    return table
+    with explained(path, CACHE):
+        claim(path.parent)
+        path.touch()
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    measurements = Measurements(path=path, key=key)
+    for line in filter(is_json, lines):
+        with contextlib.suppress(DgpruneError):  # a damaged line is measured again
+            found = decode(Measured, json.loads(line), where=str(path))
+            if found.key == key:
+                measurements.known[found.model] = found
+    return measurements
 
 
 def cache_folder() -> Path:
     """Where measurements of this machine are kept."""
-    if own := os.environ.get("DGPRUNE_CACHE"):
+    if own := os.environ.get(CACHE):
         return Path(own)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dgprune"
 

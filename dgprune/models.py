@@ -1,24 +1,33 @@
 """Timm models in and out of their structure: create, describe, rebuild."""
 
-from typing import Any, cast
+from typing import Any
 
 import dgprune.torchvision_shim  # noqa: F401 - makes timm importable
 
-import timm
 import torch
 from timm.data.config import resolve_model_data_config
-from timm.layers.layer_scale import LayerScale
+from timm.layers import attention as timm_attention
+from timm.models import beit as timm_beit
+from timm.models import vision_transformer
 from timm.models.beit import Beit
 from timm.models.deit import VisionTransformerDistilled
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
-import dgprune.micro  # noqa: F401 - registers the quickstart's model
-from dgprune.beit import plain
+from dgprune.beit import Attention as PlainAttention
 from dgprune.data.preprocessing import RESAMPLING, Preprocessing
 from dgprune.errors import DgpruneError
-from dgprune.schema import nearest
+from dgprune.skeleton import skeleton
 from dgprune.structure import Block, Structure
+from dgprune.timm_models import (
+    Transformer,
+    Weights,
+    blocks_of,
+    create_timm,
+    plain_timm,
+    require_supported_name,
+    set_fused_attention,
+)
 
 __all__ = [
     "Transformer",
@@ -36,9 +45,8 @@ __all__ = [
     "skeleton",
     "structure_of",
 ]
-Transformer = VisionTransformer | Beit
-FAMILIES = ("vit_", "deit_", "deit3_", "beit_", "beitv2_")
-Weights = dict[str, torch.Tensor]
+_BLOCKS = (vision_transformer.Block, timm_beit.Block)
+_ATTENTIONS = (timm_attention.Attention, PlainAttention)
 
 
 def create(name: str, *, num_classes: int, image_size: int | None) -> Transformer:
@@ -56,46 +64,13 @@ def create(name: str, *, num_classes: int, image_size: int | None) -> Transforme
     return model.eval()
 
 
-def create_timm(name: str, **arguments: Any) -> Transformer:
-    """Timm's own model; an argument that is None keeps the model's default.
-
-    timm annotates models as plain modules; the family check of `structure_of` stands behind this
-    type.
-    """
-    given = {key: value for key, value in arguments.items() if value is not None}
-    return cast(Transformer, timm.create_model(name, **given))
-
-
-def plain_timm(name: str, **arguments: Any) -> Transformer:
-    """Like `create_timm`, in the form this project works on (BEiT becomes plain layers)."""
-    model = create_timm(name, **arguments)
-    return plain(model) if isinstance(model, Beit) else model
-
-
-def blocks_of(model: Transformer) -> list[Any]:
-    """The transformer blocks, whose parts timm leaves untyped."""
-    return list(model.blocks)
-
-
 def bare_model(name: str) -> Transformer:
     """The timm model of that name, without memory for its weights (on torch's meta device)."""
     require_supported_name(name)
     with torch.device("meta"):
-        model = plain_timm(name)
+        model = plain_timm(name, num_classes=1)  # some are made without a classifier
     structure_of(model, name)
     return model
-
-
-def require_supported_name(name: str) -> None:
-    """Raises DgpruneError where `name` is not a timm model, or not of a supported family."""
-    bare = name.split(".")[0]
-    if not timm.is_model(bare):
-        known = [m for m in timm.list_models() if m.startswith(FAMILIES)]
-        raise DgpruneError(f"timm has no model {name!r}{nearest(bare, known)}")
-    if not bare.startswith(FAMILIES):
-        raise DgpruneError(
-            f"{name} is of no supported family ({', '.join(f + '*' for f in FAMILIES)})"
-        )
 
 
 def preprocessing_of(model: nn.Module, image_size: int) -> Preprocessing:
@@ -129,9 +104,17 @@ def describe(model: nn.Module, name: str) -> Structure:
     if type(model) not in (VisionTransformer, VisionTransformerDistilled, Beit):
         raise DgpruneError(f"{name} is a {type(model).__name__}; supported are ViT, DeiT and BEiT")
     assert isinstance(model, VisionTransformer | Beit)
-    whole = hasattr(model.patch_embed, "proj") and hasattr(model.patch_embed, "patch_size")
-    if not whole or not all(_is_plain(block) for block in blocks_of(model)):
+    whole = isinstance(getattr(model.patch_embed, "proj", None), nn.Conv2d)
+    pooled = getattr(model, "attn_pool", None) is not None
+    if pooled or not whole or not all(_is_plain(block) for block in blocks_of(model)):
         raise DgpruneError(f"{name} has parts that cannot be pruned yet; use a plain ViT")
+    try:
+        return _structure_of_parts(model, name)
+    except ValueError as error:  # a size that no structure has
+        raise DgpruneError(f"{name} cannot be pruned yet: {error}; use a plain ViT") from None
+
+
+def _structure_of_parts(model: Transformer, name: str) -> Structure:
     embedding, first = model.patch_embed, blocks_of(model)[0]
     return Structure(
         model=name,
@@ -151,7 +134,9 @@ def describe(model: nn.Module, name: str) -> Structure:
 
 
 def _is_plain(block: Any) -> bool:
-    """Whether a block is one attention and one MLP of two layers."""
+    """Whether a block is one attention and one MLP of two layers, each behind its LayerNorm."""
+    if type(block) not in _BLOCKS or type(block.attn) not in _ATTENTIONS:
+        return False
     parts = (("attn", "qkv"), ("attn", "proj"), ("mlp", "fc1"), ("mlp", "fc2"))
     return all(hasattr(getattr(block, part, None), layer) for part, layer in parts)
 
@@ -179,83 +164,3 @@ def rebuild(structure: Structure, weights: Weights) -> Transformer:
     for parameter in model.parameters():
         parameter.requires_grad_(True)
     return model.eval()
-
-
-def skeleton(structure: Structure) -> Transformer:
-    """The model of `structure` without memory for its weights (on torch's meta device)."""
-    require_supported_name(structure.model)
-    with torch.device("meta"):
-        try:
-            model = plain_timm(
-                structure.model, num_classes=structure.num_classes, img_size=structure.image_size
-            )
-        except (AssertionError, AttributeError, RuntimeError, TypeError, ValueError) as error:
-            raise DgpruneError(
-                f"timm cannot make {structure.model} at {structure.image_size} px: {error}"
-            ) from None
-        if not isinstance(model, VisionTransformer | Beit):
-            raise DgpruneError(f"{structure.model} is neither ViT, DeiT nor BEiT")
-        blocks = blocks_of(model)
-        if len(blocks) != len(structure.blocks):
-            raise DgpruneError(
-                f"{structure.model} has {len(blocks)} blocks, the structure {len(structure.blocks)}"
-            )
-        _narrow_width(model, structure)
-        for block, wanted in zip(blocks, structure.blocks, strict=True):
-            _narrow_block(block, wanted, structure.embed_dim)
-    return model
-
-
-def _narrow_width(model: Transformer, structure: Structure) -> None:
-    width = structure.embed_dim
-    model.embed_dim = model.num_features = model.head_hidden_size = width
-    patch = structure.patch_size
-    model.patch_embed.proj = nn.Conv2d(3, width, patch, patch)
-    for name in ("cls_token", "reg_token", "dist_token", "pos_embed"):
-        token = getattr(model, name, None)
-        if token is not None:
-            setattr(model, name, nn.Parameter(token.new_empty(*token.shape[:-1], width)))
-    if isinstance(model.norm, nn.Identity):  # the mean over tokens is normalised, not the tokens
-        model.fc_norm = _layer_norm(model.fc_norm, width)
-    else:
-        model.norm = _layer_norm(model.norm, width)
-    for name in ("head", "head_dist"):
-        if hasattr(model, name):
-            setattr(model, name, nn.Linear(width, structure.num_classes))
-
-
-def _narrow_block(block: Any, wanted: Block, width: int) -> None:
-    attention, mlp = block.attn, block.mlp
-    block.norm1 = _layer_norm(block.norm1, width)
-    block.norm2 = _layer_norm(block.norm2, width)
-    inner = wanted.attention_dim
-    attention.num_heads, attention.head_dim = wanted.num_heads, wanted.head_dim
-    attention.attn_dim, attention.scale = inner, wanted.head_dim**-0.5
-    attention.qkv = nn.Linear(width, 3 * inner, bias=attention.qkv.bias is not None)
-    attention.proj = nn.Linear(inner, width)
-    mlp.fc1 = nn.Linear(width, wanted.mlp_hidden)
-    mlp.fc2 = nn.Linear(wanted.mlp_hidden, width)
-    table = getattr(attention, "relative_position_bias_table", None)
-    if table is not None:
-        attention.relative_position_bias_table = nn.Parameter(
-            table.new_empty(len(table), wanted.num_heads)
-        )
-    for name in ("ls1", "ls2"):
-        scale = getattr(block, name, None)
-        if isinstance(scale, LayerScale):
-            scale.gamma = nn.Parameter(scale.gamma.new_empty(width))
-
-
-def _layer_norm(old: object, width: int) -> nn.LayerNorm:
-    if not isinstance(old, nn.LayerNorm):
-        raise DgpruneError(
-            f"a {type(old).__name__} stands where a LayerNorm is needed: not prunable yet"
-        )
-    return type(old)(width, eps=old.eps)
-
-
-def set_fused_attention(model: nn.Module, fused: bool) -> None:
-    """Switches every attention between PyTorch's fused kernel and plain products."""
-    for module in model.modules():
-        if hasattr(module, "fused_attn"):
-            module.fused_attn = fused  # type: ignore[assignment]

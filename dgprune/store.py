@@ -143,13 +143,14 @@ def write_text(path: Path, text: str) -> None:
             temporary.unlink(missing_ok=True)
 
 
-def append_lines(path: Path, lines: Sequence[str]) -> None:
+def append_lines(path: Path, lines: Sequence[str], option: str = "--records") -> None:
     """Appends all lines or none; a line torn by an earlier crash is cut off first.
 
-    A last line that is whole JSON and lacks only its line end gets one.
+    A last line that is whole JSON and lacks only its line end gets one. `option` names the file in
+    an error.
     """
     data = "".join(f"{line}\n" for line in lines).encode("utf-8")
-    with explained(path, "--records"), path.open("a+b") as file:
+    with explained(path, option), path.open("a+b") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # two benchmarks may append to one file
         there = path.read_bytes()
         end = there.rfind(b"\n") + 1

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dgprune.errors import DgpruneError
+from dgprune.errors import DgpruneError, require_between
 from dgprune.progress import SILENT, Progress
 from dgprune.schema import Json
 from dgprune.source import SourceSpec
@@ -13,8 +13,9 @@ from dgprune.stage import Done
 from pruning.iterative import StepsSpec, prune_in_steps
 from pruning.plan import Plan
 from pruning.prune_checkpoint import PLAN, Given, prune
+from pruning.shipped import Aim, Invoke
 from pruning.spec import PruneSpec
-from pruning.speedup import Aim, Invoke, prune_to_speedup
+from pruning.speedup import prune_to_speedup
 from pruning.training import TrainSpec
 
 
@@ -76,8 +77,19 @@ def steps_from(
             "--augmentation": augmentation,
         }
         _require_none("--steps", options)
+    if epochs is not None:
+        require_between("--step-epochs", epochs, 1, 1e6)
+    if learning_rate is not None:
+        require_between("--step-lr", learning_rate, 1e-12, 1e3)
     chosen: Any = schedule or "cubic"  # checked by the spec itself
     return StepsSpec(steps=steps, schedule=chosen, train=TrainSpec(**given))
+
+
+def refuse_with(chosen: str, options: Mapping[str, object]) -> None:
+    """Raises DgpruneError for an option that does nothing beside `chosen`."""
+    for option, value in options.items():
+        if value is not None:
+            raise DgpruneError(f"{option} does nothing with {chosen}; remove one of them")
 
 
 def _require_none(owner: str, options: Mapping[str, object]) -> None:

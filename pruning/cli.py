@@ -93,12 +93,16 @@ def prune(
     target: Target,
     out: Out = Path("runs"),
     criterion: Annotated[
-        str, typer.Option(help="fisher, hessian, taylor, l1, l2 or random.")
-    ] = "fisher",
-    ranking: Annotated[str, typer.Option(help="global, local or isomorphic.")] = "isomorphic",
+        str | None,
+        typer.Option(help="fisher, hessian, taylor, l1, l2 or random [default: fisher]."),
+    ] = None,
+    ranking: Annotated[
+        str | None, typer.Option(help="global, local or isomorphic [default: isomorphic].")
+    ] = None,
     engine: Annotated[
-        str, typer.Option(help="dgprune, or torch-pruning as the paper ran it.")
-    ] = "dgprune",
+        str | None,
+        typer.Option(help="dgprune, or torch-pruning as the paper ran it [default: dgprune]."),
+    ] = None,
     ratio: Annotated[
         float | None, typer.Option(help="Share of all units to remove [default: 0.5].")
     ] = None,
@@ -139,16 +143,18 @@ def prune(
         str | None, typer.Option(help="Least sizes, such as width=64,heads=2,head_dim=16,mlp=64.")
     ] = None,
     score_images: Annotated[
-        int, typer.Option(help="Source images the gradients are taken on.")
-    ] = 256,
+        int | None, typer.Option(help="Source images the gradients are taken on [default: 256].")
+    ] = None,
     refit: Annotated[bool, typer.Option(help="Fit what is left to the dense layers.")] = True,
-    refit_images: Annotated[int, typer.Option(help="Source images the refit sees.")] = 512,
+    refit_images: Annotated[
+        int | None, typer.Option(help="Source images the refit sees [default: 512].")
+    ] = None,
     scale_attention: Annotated[
         str, typer.Option(help="keep the divisor of q k, or reset it as timm does (ablation).")
     ] = "keep",
     drop_dependency: Annotated[
-        str, typer.Option(help="residual: miss one shortcut on purpose (ablation).")
-    ] = "none",
+        str | None, typer.Option(help="residual: miss one shortcut on purpose (ablation).")
+    ] = None,
     weights: Weights = None,
     image_size: ImageSize = None,
     seed: Seed = 0,
@@ -158,25 +164,41 @@ def prune(
 ) -> Done:
     """Prune heads, head dimensions, MLP units and width; prints the checkpoint's folder."""
     from dgprune.source import SourceSpec
-    from pruning.asked import Asked, aim_from, prune_as_asked, steps_from
+    from pruning.asked import Asked, aim_from, prune_as_asked, refuse_with, steps_from
     from pruning.budgets import budget_from, limits_from
     from pruning.prune_checkpoint import read_plan
     from pruning.spec import PruneSpec
 
     given = {"ratio": ratio, "macs": macs, "params": params, "speedup": speedup, "plan": plan}
     budget = budget_from(given)
+    scoring = {
+        "--criterion": criterion,
+        "--ranking": ranking,
+        "--engine": engine,
+        "--score-images": score_images,
+        "--drop-dependency": drop_dependency,
+    }
+    limiting = {"--align": align, "--floor": floor, "--runtime": runtime}
+    if plan is not None:
+        refuse_with("--plan", {**scoring, **limiting})
+    if engine == "torch-pruning":
+        refuse_with("--engine torch-pruning", limiting)
+    if not refit:
+        refuse_with("--no-refit", {"--refit-images": refit_images})
+    if speedup is not None:
+        runtime = runtime or "onnxruntime"
     spec = PruneSpec(
-        criterion=criterion,  # type: ignore[arg-type]  # checked by the spec itself
-        ranking=ranking,  # type: ignore[arg-type]
+        criterion=criterion or "fisher",  # type: ignore[arg-type]  # checked by the spec itself
+        ranking=ranking or "isomorphic",  # type: ignore[arg-type]
         budget=budget,
-        score_images=score_images,
+        score_images=256 if score_images is None else score_images,
         seed=seed,
         limits=limits_from(budget, align, floor, runtime, for_speed=speedup is not None),
-        engine=engine,  # type: ignore[arg-type]
+        engine=engine or "dgprune",  # type: ignore[arg-type]
         refit=refit,
-        refit_images=refit_images,
+        refit_images=512 if refit_images is None else refit_images,
         scale_attention=scale_attention,  # type: ignore[arg-type]
-        drop_dependency=drop_dependency,  # type: ignore[arg-type]
+        drop_dependency=drop_dependency or "none",  # type: ignore[arg-type]
     )
     source = SourceSpec(
         model=model,

@@ -32,6 +32,8 @@ def finetune(spec: FinetuneSpec, out: Path, progress: Progress = SILENT) -> Done
     """A checkpoint folder under `out`; the target domain is never loaded."""
     source = open_source(spec.source)
     teacher = open_checkpoint(Path(spec.teacher)) if spec.teacher else None
+    if teacher is None and spec.train.feature_weight:
+        raise DgpruneError("--feature-weight does nothing without --teacher; add that")
     if teacher is not None:
         _require_same_task(teacher.meta.origin, source.origin)
     asked: Json = {**spec.train.asked(), "teacher": teacher.meta.digest if teacher else None}

@@ -71,7 +71,7 @@ def plan_for_time(
     search = _Search(scores, _axes(scores, limits, structure), ranking, limits)
 
     def kept(plan: Plan) -> float:
-        return relative_time(_structure_of(plan, structure))
+        return relative_time(structure_after(plan, structure))
 
     floors = search.at(1.0)
     return floors if kept(floors) >= most else _meet(search, kept, most)
@@ -120,12 +120,13 @@ def _kept_cost(structure: Structure, dense: Structure, kind: BudgetKind) -> Call
     whole = getattr(cost_of(dense), name)
 
     def kept(plan: Plan) -> float:
-        return float(getattr(cost_of(_structure_of(plan, structure)), name) / whole)
+        return float(getattr(cost_of(structure_after(plan, structure)), name) / whole)
 
     return kept
 
 
-def _structure_of(plan: Plan, structure: Structure) -> Structure:
+def structure_after(plan: Plan, structure: Structure) -> Structure:
+    """What `plan` leaves of `structure`."""
     width, blocks = planned(plan, structure)
     return replace(structure, embed_dim=width, blocks=blocks)
 

@@ -4,106 +4,39 @@ A latency table (`dgprune.latency_table`) says where to look; what counts is a m
 plan itself, exported and timed against the dense model in one run.
 """
 
+import math
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from dgprune.environment import current_environment
-from dgprune.errors import DgpruneError, require_between
-from dgprune.latency_table import LEAST_MLP, LatencyTable, Shares, kept_units, open_table
+from dgprune.errors import DgpruneError
+from dgprune.latency_table import (
+    LEAST_MLP,
+    LatencyTable,
+    Measurements,
+    Shares,
+    kept_units,
+    open_measurements,
+)
 from dgprune.models import structure_of
 from dgprune.progress import SILENT, Progress
-from dgprune.records import LatencyRecord, read_records
-from dgprune.schema import Json, canonical_json, digest, encode
+from dgprune.schema import Json, digest, encode
 from dgprune.source import SourceSpec, open_source
 from dgprune.stage import Done
-from dgprune.statistics import Interval, speedup_interval
+from dgprune.statistics import Interval
+from dgprune.store import store_at
 from dgprune.structure import Structure
-from pruning.plan import BlockPlan, Plan, everything, plan_json
-from pruning.planning import plan_for_time
-from pruning.prune_checkpoint import Given, Images, prune, score_units
+from pruning.plan import BlockPlan, Plan
+from pruning.planning import plan_for_time, structure_after
+from pruning.prune_checkpoint import Given, Images, label_after, prune, score_units
 from pruning.ranking import UnitScores
+from pruning.shipped import Aim, Invoke, Shipped
 from pruning.spec import PruneSpec
 
-RUNTIMES = ("onnxruntime",)
-_ROUNDS = 8
+_ROUNDS = 12
 _CLOSE = 1.03
-Invoke = Callable[[Sequence[str]], Done]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Aim:
-    """The speedup over the dense model that is wanted, and where it is measured."""
-
-    speedup: float
-    runtime: str = "onnxruntime"
-    batch_size: int = 1
-    threads: int = 1
-    tier: str = "smoke"
-
-    def __post_init__(self) -> None:
-        if self.runtime not in RUNTIMES:
-            raise DgpruneError(
-                f"--runtime {self.runtime!r} cannot be measured; it must be one of "
-                f"{', '.join(RUNTIMES)}"
-            )
-        require_between("--speedup", self.speedup, 1, 1000)
-        require_between("--batch", self.batch_size, 1, 4096)
-        require_between("--threads", self.threads, 1, 1024)
-
-
-@dataclass(kw_only=True)
-class Shipped:
-    """Times plans as shipped: cut, exported and benched by the commands a user would type."""
-
-    source: SourceSpec
-    dense: Structure
-    aim: Aim
-    folder: Path
-    invoke: Invoke
-    baseline: Path | None = field(default=None, init=False)
-
-    def speedup(self, plan: Plan) -> Interval:
-        """Measured speedup of `plan` over the dense model, with its 95 % interval."""
-        if self.baseline is None:
-            self.baseline = self._export(everything(self.dense))
-        artefact = self._export(plan)
-        records = self.folder / f"{artefact.name}.jsonl"
-        aim = self.aim
-        self.invoke(
-            [
-                *("bench", str(artefact), "--baseline", str(self.baseline)),
-                *("--data", self.source.data, "--batch", str(aim.batch_size)),
-                *("--threads", str(aim.threads), "--tier", aim.tier, "--records", str(records)),
-                "--quiet",
-                *self._bad_images(),
-            ]
-        )
-        (record,) = (entry.record for entry in read_records(records))
-        assert isinstance(record, LatencyRecord)
-        return speedup_interval(record.blocks)
-
-    def _export(self, plan: Plan) -> Path:
-        source, store = self.source, str(self.folder / "store")
-        saved = self.folder / "plan.json"
-        saved.write_text(canonical_json(plan_json(plan)))
-        given = [] if source.weights is None else ["--weights", source.weights]
-        given += [] if source.image_size is None else ["--image-size", str(source.image_size)]
-        pruned = self.invoke(
-            [
-                *("prune", source.model, "--data", source.data, "--target", source.target),
-                *("--plan", str(saved), "--no-refit", "--seed", str(source.seed), "--out", store),
-                "--quiet",
-                *given,
-                *self._bad_images(),
-            ]
-        )
-        shipped = ["export", str(pruned.path), "--data", source.data, "--out", store, "--quiet"]
-        return self.invoke([*shipped, "--parity-images", "8", *self._bad_images()]).path
-
-    def _bad_images(self) -> list[str]:
-        return ["--skip-bad-images"] if self.source.skip_bad_images else []
 
 
 def prune_to_speedup(
@@ -116,28 +49,40 @@ def prune_to_speedup(
 ) -> Done:
     """A pruned checkpoint whose file measured at least `aim.speedup`, and the interval.
 
-    `invoke` runs another command in this process. Raises DgpruneError where the floors of the spec
-    do not let any plan be that fast.
+    The speedup is over the model that is given. `invoke` runs another command in this process.
+    Raises DgpruneError where the floors of the spec do not let any plan be that fast.
     """
     source = open_source(source_spec)
-    model = source.load()
-    structure = structure_of(model, source.origin.model)
-    images = Images(source=source, skip=source_spec.skip_bad_images, progress=progress)
-    scores = score_units(model, images, spec)
-    with tempfile.TemporaryDirectory(prefix="dgprune-") as folder:
+    with store_at(out), tempfile.TemporaryDirectory(prefix="dgprune-") as folder:
+        model = source.load()
+        structure = structure_of(model, source.origin.model)
+        measurements = open_measurements(_key(structure, aim))
+        images = Images(source=source, skip=source_spec.skip_bad_images, progress=progress)
         shipped = Shipped(
             source=source_spec, dense=structure, aim=aim, folder=Path(folder), invoke=invoke
         )
-        search = Search(scores=scores, spec=spec, shipped=shipped, progress=progress)
+        search = Search(
+            scores=score_units(model, images, spec),
+            spec=spec,
+            shipped=shipped,
+            measurements=measurements,
+            progress=progress,
+        )
         plan, measured = search.run()
-    given = Given(
-        plan=plan,
-        label=spec.label_for(f"{aim.speedup:g}x"),
-        asked={**spec.asked_of_plan(), **encode(aim)},
-    )
-    done = prune(source_spec, spec, out, progress, given)
+        given = Given(
+            plan=plan,
+            label=label_after(source.label, spec.label_for(f"{aim.speedup:g}x")),
+            asked={**spec.asked_of_plan(), **encode(aim)},
+        )
+        done = prune(source_spec, spec, out, progress, given)
     summary: Json = {**done.summary, "measured_speedup": encode(measured), **encode(aim)}
     return Done(path=done.path, fresh=done.fresh, summary=summary)
+
+
+def _key(dense: Structure, aim: Aim) -> str:
+    """What a measured speedup depends on, besides the plan."""
+    measured_by = {**encode(aim), "speedup": None}
+    return digest([encode(dense), measured_by, encode(current_environment())])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,34 +92,58 @@ class Search:
     scores: UnitScores
     spec: PruneSpec
     shipped: Shipped
+    measurements: Measurements
     progress: Progress = SILENT
 
     def run(self) -> tuple[Plan, Interval]:
-        """The plan nearest to the aim among those that reached it, and its measured speedup."""
+        """The plan nearest to the aim among those that reached it, and its measured speedup.
+
+        The table is asked for a goal; a goal whose plan measures too slow is the new lower end, one
+        that is fast enough the upper, and the next lies between.
+        """
         wanted = goal = self.shipped.aim.speedup
-        table = self._table()
-        best: tuple[Plan, Interval] | None = None
+        table = LatencyTable(
+            measurements=self.measurements, dense=self.shipped.dense, measure=self._measure_cell
+        )
+        low, high = 1.0, math.inf
         seen: dict[Plan, Interval] = {}
         for _ in range(_ROUNDS):
             plan = self._plan(table, goal)
-            if plan in seen:
-                goal *= 1.01 if best is None else 0.99
-                continue
-            measured = seen[plan] = self._measure(plan)
-            if measured.estimate >= wanted and (
-                best is None or measured.estimate < best[1].estimate
-            ):
-                best = plan, measured
+            known = plan in seen
+            measured = seen[plan] = seen[plan] if known else self._measure(plan)
             if wanted <= measured.estimate <= wanted * _CLOSE:
                 break
-            goal *= wanted * (1 + _CLOSE) / 2 / measured.estimate
-        if best is None:
+            if measured.estimate < wanted:
+                if plan == self._plan(table, math.inf):
+                    break  # the floors: nothing is faster
+                low = max(low, goal)
+            else:
+                high = min(high, goal)
+            guess = goal * wanted * (1 + _CLOSE) / 2 / measured.estimate
+            if known or not low < guess < high:
+                guess = math.sqrt(low * high) if high < math.inf else 1.25 * low
+            goal = guess
+        return self._nearest(seen)
+
+    def _nearest(self, seen: Mapping[Plan, Interval]) -> tuple[Plan, Interval]:
+        wanted = self.shipped.aim.speedup
+        reached = [(m.estimate, p) for p, m in seen.items() if m.estimate >= wanted]
+        if not reached:
             fastest = max(interval.estimate for interval in seen.values())
             raise DgpruneError(
                 f"--speedup {wanted:g}: the fastest of {len(seen)} measured plans reached "
-                f"{fastest:.2f}x; ask for less, or lower the floors (--floor, --align)"
+                f"{fastest:.2f}x; ask for less, lower the floors (--floor, --align), or remove "
+                f"{self.measurements.path} to measure again"
             )
-        return best
+        estimate, plan = min(reached, key=lambda pair: pair[0])
+        if estimate > wanted * _CLOSE:
+            self.progress.line(
+                f"no plan between {wanted:g}x and {estimate:.2f}x was found: the steps of --align "
+                "are larger than that"
+            )
+        if seen[plan].low < wanted:
+            self.progress.line(f"the interval of {estimate:.2f}x reaches below {wanted:g}x")
+        return plan, seen[plan]
 
     def _plan(self, table: LatencyTable, goal: float) -> Plan:
         spec, dense = self.spec, self.shipped.dense
@@ -183,23 +152,18 @@ class Search:
         )
 
     def _measure(self, plan: Plan) -> Interval:
-        measured = self.shipped.speedup(plan)
+        """Speedup of the structure that `plan` leaves: which units they were does not matter."""
+        name = digest(encode(structure_after(plan, self.shipped.dense)))
+        measured = self.measurements.of(name, lambda: self.shipped.speedup(plan))
         self.progress.line(
             f"measured {measured.estimate:.2f}x [{measured.low:.2f}, {measured.high:.2f}]"
         )
         return measured
 
-    def _table(self) -> LatencyTable:
-        aim, dense = self.shipped.aim, self.shipped.dense
-
-        def measure(shares: Shares) -> float:
-            told = f"width {shares.width:g}, heads {shares.heads:g}, MLP {shares.mlp:g}"
-            self.progress.line(f"latency table: {told} of the dense model")
-            return 1 / self.shipped.speedup(uniform_plan(dense, shares)).estimate
-
-        measured_by = {**encode(aim), "speedup": None}
-        made_of = [encode(dense), measured_by, encode(current_environment())]
-        return open_table(digest(made_of), dense, measure)
+    def _measure_cell(self, shares: Shares) -> Interval:
+        told = f"width {shares.width:g}, heads {shares.heads:g}, MLP {shares.mlp:g}"
+        self.progress.line(f"latency table: {told} of the dense model")
+        return self.shipped.speedup(uniform_plan(self.shipped.dense, shares))
 
 
 def uniform_plan(dense: Structure, shares: Shares) -> Plan:

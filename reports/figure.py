@@ -4,7 +4,7 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from reports.rows import Row, Table
+from reports.rows import Row, Table, budget_text
 
 # Okabe and Ito (2008): told apart by colour-blind readers; the marker tells the ratio once more.
 _COLOURS = {
@@ -139,10 +139,8 @@ def _legend(figure: Any, table: Table) -> None:
         for name, colour in colours(table).items()
     ]
     handles += [
-        Line2D(
-            [], [], marker=marker, color="#888888", linestyle="none", label=f"{kind} {value:.0%}"
-        )
-        for (kind, value), marker in _markers(table).items()
+        Line2D([], [], marker=marker, color="#888888", linestyle="none", label=budget_text(*budget))
+        for budget, marker in _markers(table).items()
     ]
     handles.append(Line2D([], [], color="#888888", linewidth=1, label="Pareto front"))
     figure.legend(handles=handles, loc="center left", bbox_to_anchor=(0.92, 0.5), frameon=False)

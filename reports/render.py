@@ -102,8 +102,7 @@ def _dense_latency(table: Table) -> dict[int, float | None]:
 
 def budget(row: Row) -> str:
     """What pruning had to meet, such as ratio 50 %; a dash for the dense model."""
-    kind, value = row.budget
-    return f"{kind} {100 * value:.0f} %" if kind else DASH
+    return row.budget_text or DASH
 
 
 def milliseconds(seconds: float | None) -> str:

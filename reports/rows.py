@@ -41,6 +41,13 @@ class SpeedCell:
     baseline_latency_s: float
 
 
+def budget_text(kind: str, value: float) -> str:
+    """A budget for a person: `ratio 50 %`, `speedup 2.5x`, `plan`, or nothing for dense."""
+    if kind in ("", "plan"):
+        return kind
+    return f"{kind} {value:g}x" if kind == "speedup" else f"{kind} {100 * value:.0f} %"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Row:
     """One file: what it is, its accuracy by domain, its speedup by batch size."""
@@ -52,16 +59,33 @@ class Row:
 
     @property
     def criterion(self) -> str:
-        """The criterion it was pruned by; `dense` where it was not."""
+        """The criterion it was pruned by, and how where that is not plain; or `dense`."""
         spec = spec_of(self.subject.lineage, "prune")
-        return str(spec.get("criterion", "plan")) if spec else "dense"
+        if not spec:
+            return "dense"
+        ranking = spec.get("ranking", "global")
+        parts = (
+            str(spec["engine"]) if "engine" in spec else "",
+            str(spec.get("criterion", "plan")),
+            "" if ranking == "global" else str(ranking),
+            "with a missed edge" if "drop_dependency" in spec else "",
+            "with its scale reset" if "scale_attention" in spec else "",
+            f"in {spec['steps']} steps" if "steps" in spec else "",
+        )
+        return " ".join(part for part in parts if part)
 
     @property
     def budget(self) -> tuple[str, float]:
-        """What pruning had to meet: the ratio of units to go, or of MACs or params to stay."""
+        """What pruning had to meet: a ratio to go, MACs or params to stay, a speedup to reach."""
         spec = spec_of(self.subject.lineage, "prune") or {}
-        found = [(kind, float(spec[kind])) for kind in ("ratio", "macs", "params") if kind in spec]
+        kinds = ("ratio", "macs", "params", "speedup")
+        found = [(kind, float(spec[kind])) for kind in kinds if kind in spec]
         return found[0] if found else ("plan" if "plan" in spec else "", 0.0)
+
+    @property
+    def budget_text(self) -> str:
+        """The budget, for a person."""
+        return budget_text(*self.budget)
 
     @property
     def is_trained(self) -> bool:

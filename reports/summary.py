@@ -27,11 +27,11 @@ def sentences(table: Table) -> list[str]:
     for budget in sorted({row.budget for row in table.rows if row.criterion != "dense"}):
         rows = [row for row in table.rows if row.budget == budget and row.unseen and row.speed]
         if rows:
-            found.append(_best_of(budget, rows))
+            found.append(_best_of(rows))
     return found
 
 
-def _best_of(budget: tuple[str, float], rows: list[Row]) -> str:
+def _best_of(rows: list[Row]) -> str:
     best = max(rows, key=lambda row: row.source_accuracy or 0.0)
     assert best.unseen is not None
     size = min(best.speed)
@@ -41,7 +41,7 @@ def _best_of(budget: tuple[str, float], rows: list[Row]) -> str:
         chosen += " has the best source validation and"
     interval = cell.interval
     return (
-        f"At {budget[0]} {100 * budget[1]:.0f} %, {chosen} "
+        f"At {best.budget_text}, {chosen} "
         f"keeps {percent(best.unseen.record.accuracy)} "
         f"on {best.subject.origin.target} at {interval.estimate:.2f}x on {runtime_name(cell)}, "
         f"batch {size}, 95 % interval {interval.low:.2f} to {interval.high:.2f}."

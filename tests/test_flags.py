@@ -9,7 +9,7 @@ from dgprune.artefact import open_artefact
 from dgprune.errors import DgpruneError
 from dgprune.records import LatencyRecord, read_records
 from dgprune.stage import Done
-from pruning.speedup import Aim
+from pruning.shipped import Aim
 from tests.conftest import MICRO, TinyChain
 
 
@@ -125,6 +125,44 @@ def test_flags_of_steps_change_the_result(
         for path in tmp_path.glob("finetuned-*")
     }
     assert made[0] != made[1] and len(trained) == 2
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        (("--plan", "PLAN", "--criterion", "l1"), "--criterion does nothing with --plan"),
+        (("--plan", "PLAN", "--ranking", "local"), "--ranking does nothing with --plan"),
+        (("--plan", "PLAN", "--engine", "dgprune"), "--engine does nothing with --plan"),
+        (("--plan", "PLAN", "--score-images", "8"), "--score-images does nothing with --plan"),
+        (("--plan", "PLAN", "--align", "mlp=8"), "--align does nothing with --plan"),
+        (("--plan", "PLAN", "--floor", "mlp=8"), "--floor does nothing with --plan"),
+        (("--plan", "PLAN", "--runtime", "openvino"), "--runtime does nothing with --plan"),
+        (("--plan", "PLAN", "--drop-dependency", "residual"), "--drop-dependency does nothing"),
+        (("--no-refit", "--refit-images", "8"), "--refit-images does nothing with --no-refit"),
+        (("--engine", "torch-pruning", "--align", "mlp=8"), "--align does nothing with --engine"),
+        (("--steps", "2", "--step-epochs", "0"), "--step-epochs 0"),
+        (("--steps", "2", "--step-lr", "-1"), "--step-lr -1"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(
+    chain: TinyChain,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    flags: tuple[str, ...],
+    reason: str,
+) -> None:
+    where = ("--data", chain.data, "--target", chain.target, "--out", str(tmp_path / "out"))
+    given = [str(chain.pruned / "plan.json") if flag == "PLAN" else flag for flag in flags]
+    assert cli._exit_code(["prune", str(chain.dense), *where, *given]) == 2
+    assert reason in capsys.readouterr().err
+
+
+def test_a_feature_weight_needs_a_teacher(
+    chain: TinyChain, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = ("--data", chain.data, "--target", chain.target, "--out", str(tmp_path / "out"))
+    assert cli._exit_code(["finetune", str(chain.dense), *where, "--feature-weight", "1"]) == 2
+    assert "--feature-weight does nothing without --teacher" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

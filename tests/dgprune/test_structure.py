@@ -7,6 +7,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from dgprune.errors import DgpruneError
 from dgprune.models import (
     Transformer,
+    bare_model,
     create,
     preprocessing_of,
     rebuild,
@@ -82,3 +83,22 @@ def test_a_hub_that_does_not_answer_is_one_clear_line(monkeypatch: pytest.Monkey
     monkeypatch.setattr("dgprune.weights.create_timm", no_network)
     with pytest.raises(DgpruneError, match=r"no weights for .* \(cannot reach the hub\); pass"):
         load_timm("vit_micro_patch4_32", "pretrained", num_classes=3, image_size=None, seed=0)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "vit_dwee_patch16_reg1_gap_256",  # another attention
+        "vit_so150m_patch16_reg4_map_256",  # attention pooling
+        "vit_base_patch16_rpn_224",  # norms behind the layers
+        "vit_base_mci_224",  # a stem of convolutions
+        "vit_base_patch16_siglip_gap_224",  # no classifier in timm
+        "vit_small_patch14_dinov2",
+        "vit_so400m_patch14_siglip_gap_384",  # 384 is no multiple of 14
+    ],
+)
+def test_what_cannot_be_pruned_is_refused_in_one_line(name: str) -> None:
+    try:
+        assert bare_model(name).num_classes == 1
+    except DgpruneError as error:
+        assert name in str(error) or "not prunable" in str(error)

@@ -2,18 +2,22 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dgprune.checkpoint import open_checkpoint
 from dgprune.errors import DgpruneError
+from dgprune.models import create, structure_of
 from dgprune.source import SourceSpec
-from dgprune.structure import cost_of
+from dgprune.structure import Structure, cost_of
 from pruning.asked import Asked
-from pruning.budgets import Budget, Limits
-from pruning.iterative import StepsSpec, prune_in_steps
+from pruning.budgets import FOR_COST, Budget, Limits
+from pruning.iterative import StepsSpec, _target, prune_in_steps
 from pruning.plan import Plan
+from pruning.planning import make_plan, structure_after
+from pruning.ranking import UnitScores
+from pruning.shipped import Aim
 from pruning.spec import PruneSpec
-from pruning.speedup import Aim
 from pruning.training import TrainSpec
 from tests.conftest import MICRO, TinyChain
 
@@ -75,3 +79,65 @@ def test_steps_exclude_a_plan_and_a_speedup() -> None:
     for other in others:
         with pytest.raises(DgpruneError, match="leave --steps out"):
             Asked(source=source, spec=PruneSpec(), steps=StepsSpec(steps=2), **other)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("steps", "macs"), [(2, 0.5), (4, 0.3), (4, 0.1)])
+def test_steps_with_the_defaults_end_at_the_shape_of_one_cut(steps: int, macs: float) -> None:
+    """ViT-Tiny's sizes, default ranking and limits, without training: only the shapes."""
+    name = "vit_tiny_patch16_224"
+    dense = structure_of(create(name, num_classes=7, image_size=112), name)
+    spec = PruneSpec(
+        criterion="random",
+        ranking="isomorphic",
+        budget=Budget(kind="macs", value=macs),
+        limits=FOR_COST,
+    )
+    asked = StepsSpec(steps=steps)
+    at_once = make_plan(_random(dense), dense, "isomorphic", spec.budget, FOR_COST)
+    once = structure_after(at_once, dense)
+    current = dense
+    for step in range(1, steps + 1):
+        target = _target(spec, asked, step)
+        plan = make_plan(_random(current), current, "isomorphic", target, FOR_COST, dense)
+        current = structure_after(plan, current)
+    whole = cost_of(dense).macs_per_image
+    assert macs - 0.02 <= cost_of(current).macs_per_image / whole <= macs
+    assert abs(current.embed_dim - once.embed_dim) <= FOR_COST.align_width
+    units = [sum(b.mlp_hidden for b in structure.blocks) for structure in (current, once)]
+    assert units[0] == pytest.approx(units[1], rel=0.35)
+
+
+def _random(structure: Structure) -> UnitScores:
+    rng = np.random.default_rng(0)
+    heads = tuple(rng.random((b.num_heads, b.head_dim)) for b in structure.blocks)
+    mlp = tuple(rng.random(b.mlp_hidden) for b in structure.blocks)
+    return UnitScores(width=rng.random(structure.embed_dim), qk=heads, value=heads, mlp=mlp)
+
+
+def test_a_budget_under_the_floors_is_refused_before_any_training(
+    chain: TinyChain, tmp_path: Path
+) -> None:
+    source = SourceSpec(model=str(chain.dense), data=chain.data, target=chain.target)
+    spec = PruneSpec(criterion="l2", budget=Budget(kind="macs", value=0.01), limits=FOR_COST)
+    with pytest.raises(DgpruneError, match="the floors alone cost"):
+        prune_in_steps(source, spec, StepsSpec(steps=3, train=SHORT), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_steps_of_torch_pruning_remove_what_the_ratio_says(
+    chain: TinyChain, tmp_path: Path
+) -> None:
+    source = SourceSpec(model=str(chain.dense), data=chain.data, target=chain.target)
+    budget = Budget(kind="ratio", value=0.5)
+    spec = PruneSpec(criterion="l1", ranking="local", budget=budget, engine="torch-pruning")
+    done = prune_in_steps(source, spec, StepsSpec(steps=2, train=SHORT), tmp_path / "out")
+    structure = open_checkpoint(done.path).structure
+    assert structure.embed_dim == pytest.approx(48, abs=1)
+    assert {b.mlp_hidden for b in structure.blocks} <= {191, 192, 193}
+
+
+def test_a_model_cut_before_keeps_its_name(chain: TinyChain, tmp_path: Path) -> None:
+    source = SourceSpec(model=str(chain.pruned), data=chain.data, target=chain.target)
+    spec = PruneSpec(criterion="l2", budget=Budget(kind="ratio", value=0.2))
+    done = prune_in_steps(source, spec, StepsSpec(steps=2, train=SHORT), tmp_path / "out")
+    assert open_checkpoint(done.path).meta.label == "taylor-50+l2-20-step2of2"

@@ -11,15 +11,25 @@ import pytest
 import dgprune.cli
 from dgprune.checkpoint import open_checkpoint
 from dgprune.errors import DgpruneError
-from dgprune.latency_table import HEADS, MLPS, WIDTHS, Shares, open_table
+from dgprune.latency_table import (
+    HEADS,
+    MLPS,
+    WIDTHS,
+    LatencyTable,
+    Shares,
+    open_measurements,
+)
 from dgprune.models import create, structure_of
+from dgprune.progress import Silent
 from dgprune.statistics import Interval
 from dgprune.structure import Structure, cost_of
 from pruning.budgets import Limits
 from pruning.plan import Plan, planned
+from pruning.planning import plan_for_time
 from pruning.ranking import UnitScores
+from pruning.shipped import Aim, Shipped
 from pruning.spec import PruneSpec
-from pruning.speedup import Aim, Search, Shipped, uniform_plan
+from pruning.speedup import Search, uniform_plan
 from tests.conftest import MICRO, TinyChain
 
 
@@ -39,26 +49,60 @@ def clock(dense: Structure) -> Callable[[Structure], float]:
     return lambda structure: 0.1 + 0.9 * cost_of(structure).macs_per_image / whole
 
 
+def exactly(relative_time: float) -> Interval:
+    value = 1 / relative_time
+    return Interval(low=value, estimate=value, high=value)
+
+
+def table_of(
+    dense: Structure, folder: Path, measure: Callable[[Shares], Interval], key: str = "here"
+) -> LatencyTable:
+    return LatencyTable(measurements=open_measurements(key, folder), dense=dense, measure=measure)
+
+
 def test_every_cell_is_measured_once_and_kept(dense: Structure, tmp_path: Path) -> None:
     asked: list[Shares] = []
 
-    def measure(shares: Shares) -> float:
+    def measure(shares: Shares) -> Interval:
         asked.append(shares)
-        return clock(dense)(narrowed(dense, uniform_plan(dense, shares)))
+        return exactly(clock(dense)(narrowed(dense, uniform_plan(dense, shares))))
 
-    table = open_table("here", dense, measure, tmp_path)
+    table = table_of(dense, tmp_path, measure)
     assert table.relative_time(dense) == 1.0
     assert asked == []
     half = narrowed(dense, uniform_plan(dense, Shares(width=1, heads=0.5, mlp=0.5)))
     first = table.relative_time(half)
     count = len(asked)
     assert 0 < count <= len(HEADS) + len(MLPS)
-    assert open_table("here", dense, measure, tmp_path).relative_time(half) == first
+    assert table_of(dense, tmp_path, measure).relative_time(half) == first
     assert len(asked) == count
-    with (tmp_path / "latency-table.jsonl").open("a") as file:
-        file.write('{"key": "he')  # torn by a crash
-    open_table("other runtime", dense, measure, tmp_path).relative_time(half)
+    table_of(dense, tmp_path, measure, "other runtime").relative_time(half)
     assert len(asked) == 2 * count
+
+
+@pytest.mark.parametrize(
+    "damage", [b"\xff\xfe", b'{"key": "he', b'{"a": 1}', b'{"key":"here","estimate":-1}']
+)
+def test_a_damaged_table_is_measured_again(dense: Structure, tmp_path: Path, damage: bytes) -> None:
+    def measure(shares: Shares) -> Interval:
+        return exactly(0.5)
+
+    file = tmp_path / "latency-table.jsonl"
+    table_of(dense, tmp_path, measure).cell(1.0, 0.5, 1.0)
+    whole = file.read_text()
+    for bad in ("NaN", "-0.5", "0"):
+        line = whole.replace('"estimate":2.0', f'"estimate":{bad}')
+        file.write_bytes(line.encode() + damage)
+        assert open_measurements("here", tmp_path).known == {}
+        assert table_of(dense, tmp_path, measure).cell(1.0, 0.5, 1.0) == 0.5
+    file.write_bytes(whole.encode() + damage)
+    assert len(open_measurements("here", tmp_path).known) == 1
+
+
+def test_a_cache_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DgpruneError, match="DGPRUNE_CACHE"):
+        open_measurements("here", tmp_path / "file")
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -67,8 +111,8 @@ def test_the_table_is_exact_where_blocks_add_up(
 ) -> None:
     """At a width of the grid, MACs are linear in heads and MLP units: so must the table be."""
     time = clock(dense)
-    table = open_table(
-        "k", dense, lambda s: time(narrowed(dense, uniform_plan(dense, s))), tmp_path
+    table = table_of(
+        dense, tmp_path, lambda s: exactly(time(narrowed(dense, uniform_plan(dense, s))))
     )
     for heads, mlp in ((1.0, 0.5), (0.5, 1.0), (0.5, 0.3)):
         structure = narrowed(dense, uniform_plan(dense, Shares(width=width, heads=heads, mlp=mlp)))
@@ -105,32 +149,59 @@ def scores_of(dense: Structure) -> UnitScores:
     return UnitScores(width=rng.random(dense.embed_dim), qk=heads, value=heads, mlp=mlp)
 
 
-@pytest.mark.parametrize("factor", [0.8, 1.0, 1.25])
+def search(dense: Structure, folder: Path, shipped: FakeShipped, limits: Limits) -> Search:
+    spec = PruneSpec(ranking="isomorphic", limits=limits)
+    measurements = open_measurements("here", folder)
+    return Search(scores=scores_of(dense), spec=spec, shipped=shipped, measurements=measurements)
+
+
+@pytest.mark.parametrize("factor", [0.7, 0.8, 1.0, 1.25])
 @pytest.mark.parametrize("wanted", [1.5, 3.0])
 def test_the_search_ends_at_a_plan_that_measures_fast_enough(
-    dense: Structure,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    factor: float,
-    wanted: float,
+    dense: Structure, tmp_path: Path, factor: float, wanted: float
 ) -> None:
-    monkeypatch.setenv("DGPRUNE_CACHE", str(tmp_path / "cache"))
     limits = Limits(align_width=2, align_head_dim=2, align_mlp=2)
     shipped = FakeShipped(dense, Aim(speedup=wanted), tmp_path, factor)
-    spec = PruneSpec(ranking="isomorphic", limits=limits)
-    plan, measured = Search(scores=scores_of(dense), spec=spec, shipped=shipped).run()
+    plan, measured = search(dense, tmp_path, shipped, limits).run()
     assert wanted <= measured.estimate <= wanted * 1.06
     assert measured == shipped.speedup(plan)
+    count = shipped.plans
+    again, _ = search(dense, tmp_path, shipped, limits).run()
+    assert (again, shipped.plans) == (plan, count)  # nothing is measured twice
+
+
+def test_a_table_that_promises_too_little_does_not_end_the_search(
+    dense: Structure, tmp_path: Path
+) -> None:
+    """The floors measure 1.5 times what the table says of them."""
+    shipped = FakeShipped(dense, Aim(speedup=1.0), tmp_path, 1.5)
+    floors = plan_for_time(scores_of(dense), dense, "isomorphic", Limits(), clock(dense), most=0.0)
+    within = shipped.speedup(floors).estimate * 0.98
+    wanted = FakeShipped(dense, Aim(speedup=within), tmp_path, 1.5)
+    _, measured = search(dense, tmp_path, wanted, Limits()).run()
+    assert measured.estimate >= within
 
 
 def test_a_speedup_that_no_plan_reaches_is_an_error_that_says_so(
-    dense: Structure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dense: Structure, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("DGPRUNE_CACHE", str(tmp_path / "cache"))
     shipped = FakeShipped(dense, Aim(speedup=500), tmp_path, 1.0)
-    spec = PruneSpec(ranking="isomorphic", limits=Limits())
-    with pytest.raises(DgpruneError, match="floors"):
-        Search(scores=scores_of(dense), spec=spec, shipped=shipped).run()
+    with pytest.raises(DgpruneError, match="--speedup 500: the fastest of 1 measured plans"):
+        search(dense, tmp_path, shipped, Limits()).run()
+
+
+def test_a_result_beyond_the_aim_is_told(dense: Structure, tmp_path: Path) -> None:
+    lines: list[str] = []
+
+    class Told(Silent):
+        def line(self, text: str) -> None:
+            lines.append(text)
+
+    coarse = Limits(min_mlp=8, align_mlp=384, align_width=96, align_head_dim=24)
+    shipped = FakeShipped(dense, Aim(speedup=1.27), tmp_path, 1.0)
+    _, measured = replace(search(dense, tmp_path, shipped, coarse), progress=Told()).run()
+    assert measured.estimate > 1.27 * 1.03
+    assert any("--align" in line for line in lines)
 
 
 @pytest.mark.parametrize(
@@ -167,5 +238,7 @@ def test_the_command_ships_what_it_measured(
     asked = checkpoint.meta.lineage[-1].spec
     assert (asked["speedup"], asked["runtime"], asked["batch_size"]) == (1.2, "onnxruntime", 1)
     cells = (tmp_path / "cache" / "latency-table.jsonl").read_text().splitlines()
-    assert 2 <= len(cells) <= 5
+    assert 3 <= len(cells) <= 12
+    again = dgprune.cli.invoke(["prune", str(chain.dense), *where, *cut, "--quiet"])
+    assert (again.path, again.fresh) == (done.path, False)
     assert [p.name for p in (tmp_path / "out").iterdir() if p.is_dir()] == [done.path.name]

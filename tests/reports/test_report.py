@@ -276,6 +276,43 @@ def test_a_model_pruned_by_a_plan_has_a_row(chain: TinyChain, tmp_path: Path) ->
     assert "plan" in page.read_text()
 
 
+@pytest.mark.parametrize(
+    ("spec", "criterion", "budget"),
+    [
+        ({"criterion": "l1", "ranking": "global", "ratio": 0.5}, "l1", "ratio 50 %"),
+        ({"criterion": "fisher", "ranking": "local", "macs": 0.44}, "fisher local", "macs 44 %"),
+        ({"plan": "ab", "criterion": "fisher", "speedup": 2.5}, "fisher", "speedup 2.5x"),
+        ({"plan": "ab"}, "plan", "plan"),
+        (
+            {"criterion": "l2", "engine": "torch-pruning", "ratio": 0.75},
+            "torch-pruning l2",
+            "ratio 75 %",
+        ),
+        (
+            {"criterion": "l2", "drop_dependency": "residual", "steps": 3, "ratio": 0.5},
+            "l2 with a missed edge in 3 steps",
+            "ratio 50 %",
+        ),
+    ],
+)
+def test_rows_that_were_pruned_otherwise_are_named_otherwise(
+    chain: TinyChain, tmp_path: Path, spec: dict[str, object], criterion: str, budget: str
+) -> None:
+    def change(record: Record) -> Record:
+        if record.subject.label == "dense":
+            return record
+        steps = tuple(
+            replace(step, spec=spec) if step.stage == "prune" else step
+            for step in record.subject.lineage
+        )
+        return replace(record, subject=replace(record.subject, lineage=steps))
+
+    (table,) = tables(read_records(changed(chain, tmp_path / "r.jsonl", change)))
+    (row,) = (row for row in table.rows if row.criterion != "dense")
+    assert (row.criterion, row.budget_text) == (criterion, budget)
+    assert any(f"At {budget}, {criterion} keeps" in line for line in sentences(table))
+
+
 def test_a_leftover_of_a_killed_run_is_not_published(chain: TinyChain, tmp_path: Path) -> None:
     report([chain.records], tmp_path / "out")
     (tmp_path / "out" / ".new").mkdir()
