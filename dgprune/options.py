@@ -16,12 +16,12 @@ Weights = Annotated[
     str | None,
     typer.Option(
         metavar="W",
-        help="For a timm name: pretrained, random or FILE.safetensors [default: pretrained].",
+        help="For a timm name: pretrained, random or FILE.safetensors (default: pretrained).",
     ),
 ]
 ImageSize = Annotated[
     int | None,
-    typer.Option(min=8, max=2048, help="Input size in pixels [default: the model's own]."),
+    typer.Option(min=8, max=2048, help="Input size in pixels (default: the model's own)."),
 ]
 Out = Annotated[Path, typer.Option(metavar="DIR", help="Folder that takes the result.")]
 Records = Annotated[Path, typer.Option(metavar="FILE", help="Records file to append to.")]

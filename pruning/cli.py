@@ -94,17 +94,17 @@ def prune(
     out: Out = Path("runs"),
     criterion: Annotated[
         str | None,
-        typer.Option(help="fisher, hessian, taylor, l1, l2 or random [default: fisher]."),
+        typer.Option(help="fisher, hessian, taylor, l1, l2 or random (default: fisher)."),
     ] = None,
     ranking: Annotated[
-        str | None, typer.Option(help="global, local or isomorphic [default: isomorphic].")
+        str | None, typer.Option(help="global, local or isomorphic (default: isomorphic).")
     ] = None,
     engine: Annotated[
         str | None,
-        typer.Option(help="dgprune, or torch-pruning as the paper ran it [default: dgprune]."),
+        typer.Option(help="dgprune, or torch-pruning as the paper ran it (default: dgprune)."),
     ] = None,
     ratio: Annotated[
-        float | None, typer.Option(help="Share of all units to remove [default: 0.5].")
+        float | None, typer.Option(help="Share of all units to remove (default: 0.5).")
     ] = None,
     macs: Annotated[float | None, typer.Option(help="Or: share of the MACs to keep.")] = None,
     params: Annotated[float | None, typer.Option(help="Or: share of the weights to keep.")] = None,
@@ -118,23 +118,23 @@ def prune(
         str | None,
         typer.Option(help="Where it will run: onnxruntime, openvino or tensorrt; sets --align."),
     ] = None,
-    batch: Annotated[int | None, typer.Option(help="Batch size of --speedup [default: 1].")] = None,
-    threads: Annotated[int | None, typer.Option(help="Threads of --speedup [default: 1].")] = None,
+    batch: Annotated[int | None, typer.Option(help="Batch size of --speedup (default: 1).")] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads of --speedup (default: 1).")] = None,
     steps: Annotated[
         int, typer.Option(help="Cuts, with training under the dense model between them.")
     ] = 1,
     schedule: Annotated[
         str | None,
-        typer.Option(help="How --steps share the cut: cubic or linear [default: cubic]."),
+        typer.Option(help="How --steps share the cut: cubic or linear (default: cubic)."),
     ] = None,
     step_epochs: Annotated[
-        int | None, typer.Option(help="Epochs between two of --steps [default: 1].")
+        int | None, typer.Option(help="Epochs between two of --steps (default: 1).")
     ] = None,
     step_lr: Annotated[
-        float | None, typer.Option(help="Learning rate between --steps [default: 1e-4].")
+        float | None, typer.Option(help="Learning rate between --steps (default: 1e-4).")
     ] = None,
     augmentation: Annotated[
-        str | None, typer.Option(help="Between --steps: photo, glyph, none [default: photo].")
+        str | None, typer.Option(help="Between --steps: photo, glyph, none (default: photo).")
     ] = None,
     align: Annotated[
         str | None, typer.Option(help="Multiples, such as width=32,head_dim=8,mlp=32.")
@@ -143,11 +143,11 @@ def prune(
         str | None, typer.Option(help="Least sizes, such as width=64,heads=2,head_dim=16,mlp=64.")
     ] = None,
     score_images: Annotated[
-        int | None, typer.Option(help="Source images the gradients are taken on [default: 256].")
+        int | None, typer.Option(help="Source images the gradients are taken on (default: 256).")
     ] = None,
     refit: Annotated[bool, typer.Option(help="Fit what is left to the dense layers.")] = True,
     refit_images: Annotated[
-        int | None, typer.Option(help="Source images the refit sees [default: 512].")
+        int | None, typer.Option(help="Source images the refit sees (default: 512).")
     ] = None,
     scale_attention: Annotated[
         str, typer.Option(help="keep the divisor of q k, or reset it as timm does (ablation).")
