@@ -13,7 +13,7 @@ from dgprune.stage import Done
 from pruning.iterative import StepsSpec, prune_in_steps
 from pruning.plan import Plan
 from pruning.prune_checkpoint import PLAN, Given, prune
-from pruning.shipped import Aim, Invoke
+from pruning.shipped import RUNTIMES, Aim, Invoke
 from pruning.spec import PruneSpec
 from pruning.speedup import prune_to_speedup
 from pruning.training import TrainSpec
@@ -46,11 +46,11 @@ def aim_from(
 ) -> Aim | None:
     """The aim that the options of `prune` give, where a speedup is one of them."""
     if speedup is None:
-        _require_none("--speedup", {"--batch": batch, "--threads": threads})
+        refuse_idle("without --speedup", {"--batch": batch, "--threads": threads})
         return None
     return Aim(
         speedup=speedup,
-        runtime=runtime or "onnxruntime",
+        runtime=runtime or RUNTIMES[0],
         batch_size=1 if batch is None else batch,
         threads=1 if threads is None else threads,
     )
@@ -76,7 +76,7 @@ def steps_from(
             "--step-lr": learning_rate,
             "--augmentation": augmentation,
         }
-        _require_none("--steps", options)
+        refuse_idle("without --steps", options)
     if epochs is not None:
         require_between("--step-epochs", epochs, 1, 1e6)
     if learning_rate is not None:
@@ -85,18 +85,11 @@ def steps_from(
     return StepsSpec(steps=steps, schedule=chosen, train=TrainSpec(**given))
 
 
-def refuse_with(chosen: str, options: Mapping[str, object]) -> None:
-    """Raises DgpruneError for an option that does nothing beside `chosen`."""
+def refuse_idle(because: str, options: Mapping[str, object]) -> None:
+    """Raises DgpruneError for an option that was given and does nothing, such as "with --plan"."""
     for option, value in options.items():
         if value is not None:
-            raise DgpruneError(f"{option} does nothing with {chosen}; remove one of them")
-
-
-def _require_none(owner: str, options: Mapping[str, object]) -> None:
-    """Raises DgpruneError for an option that does nothing without `owner`."""
-    for option, value in options.items():
-        if value is not None:
-            raise DgpruneError(f"{option} does nothing without {owner}; add that, or remove it")
+            raise DgpruneError(f"{option} does nothing {because}; remove {option}")
 
 
 def prune_as_asked(asked: Asked, out: Path, invoke: Invoke, progress: Progress = SILENT) -> Done:

@@ -50,7 +50,9 @@ class Limits:
     def __post_init__(self) -> None:
         for name in self.__slots__:
             least = 0 if name == "min_width" else 1
-            require_between(name, getattr(self, name), least, 1e6)
+            kind, axis = name.split("_", 1)
+            option = f"--{'floor' if kind == 'min' else 'align'} {axis}"
+            require_between(option, getattr(self, name), least, 1e6)
 
 
 # A ratio may ask for 95 %, so its floors are low; a cost budget keeps what runtimes are fast on,

@@ -164,7 +164,7 @@ def prune(
 ) -> Done:
     """Prune heads, head dimensions, MLP units and width; prints the checkpoint's folder."""
     from dgprune.source import SourceSpec
-    from pruning.asked import Asked, aim_from, prune_as_asked, refuse_with, steps_from
+    from pruning.asked import Asked, aim_from, prune_as_asked, refuse_idle, steps_from
     from pruning.budgets import budget_from, limits_from
     from pruning.prune_checkpoint import read_plan
     from pruning.spec import PruneSpec
@@ -180,20 +180,21 @@ def prune(
     }
     limiting = {"--align": align, "--floor": floor, "--runtime": runtime}
     if plan is not None:
-        refuse_with("--plan", {**scoring, **limiting})
+        refuse_idle("with --plan", {**scoring, **limiting})
     if engine == "torch-pruning":
-        refuse_with("--engine torch-pruning", limiting)
+        refuse_idle("with --engine torch-pruning", limiting)
     if not refit:
-        refuse_with("--no-refit", {"--refit-images": refit_images})
-    if speedup is not None:
-        runtime = runtime or "onnxruntime"
+        refuse_idle("with --no-refit", {"--refit-images": refit_images})
+    aim = aim_from(speedup, runtime, batch, threads)
     spec = PruneSpec(
         criterion=criterion or "fisher",  # type: ignore[arg-type]  # checked by the spec itself
         ranking=ranking or "isomorphic",  # type: ignore[arg-type]
         budget=budget,
         score_images=256 if score_images is None else score_images,
         seed=seed,
-        limits=limits_from(budget, align, floor, runtime, for_speed=speedup is not None),
+        limits=limits_from(
+            budget, align, floor, aim.runtime if aim else runtime, for_speed=bool(aim)
+        ),
         engine=engine or "dgprune",  # type: ignore[arg-type]
         refit=refit,
         refit_images=512 if refit_images is None else refit_images,
@@ -214,7 +215,7 @@ def prune(
         spec=spec,
         plan=read_plan(plan) if plan else None,
         steps=steps_from(steps, schedule, step_epochs, step_lr, augmentation),
-        aim=aim_from(speedup, runtime, batch, threads),
+        aim=aim,
     )
     done = prune_as_asked(asked, out, context.obj, progress_for(quiet=quiet))
     return finish(done, as_json=as_json)

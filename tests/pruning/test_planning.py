@@ -216,5 +216,5 @@ def test_a_cost_budget_never_cuts_the_width_below_a_quarter() -> None:
     budget = Budget(kind="macs", value=0.05)
     plan = make_plan(random_scores(3), STRUCTURE, "isomorphic", budget, limits)
     assert len(plan.width) >= 16
-    with pytest.raises(DgpruneError, match="min_heads 0 must be a number"):
+    with pytest.raises(DgpruneError, match="--floor heads 0 must be a number"):
         Limits(min_heads=0)
