@@ -147,7 +147,7 @@ def prune(
     ] = None,
     refit: Annotated[bool, typer.Option(help="Fit what is left to the dense layers.")] = True,
     refit_images: Annotated[
-        int | None, typer.Option(help="Source images the refit sees (default: 512).")
+        int | None, typer.Option(help="Source images the refit sees (default: 1024).")
     ] = None,
     scale_attention: Annotated[
         str, typer.Option(help="keep the divisor of q k, or reset it as timm does (ablation).")
@@ -197,7 +197,7 @@ def prune(
         ),
         engine=engine or "dgprune",  # type: ignore[arg-type]
         refit=refit,
-        refit_images=512 if refit_images is None else refit_images,
+        refit_images=1024 if refit_images is None else refit_images,
         scale_attention=scale_attention,  # type: ignore[arg-type]
         drop_dependency=drop_dependency or "none",  # type: ignore[arg-type]
     )

@@ -19,7 +19,7 @@ from dgprune.store import store_at
 from dgprune.structure import Structure, cost_of
 from pruning.criteria import NEEDS_IMAGES, Calibration, score
 from pruning.groups import trace_groups
-from pruning.plan import Plan, check, plan_json
+from pruning.plan import Plan, plan_json
 from pruning.planning import make_plan
 from pruning.ranking import UnitScores
 from pruning.refit import refit
@@ -155,12 +155,12 @@ def _make_plan(
 
 def _apply(model: Transformer, images: Images, spec: PruneSpec, plan: Plan) -> Transformer:
     name = images.source.origin.model
-    check(plan, structure_of(model, name))  # the refit trusts its plan
-    refitted = None
-    if spec.refit:
+    keep_scale = spec.scale_attention == "keep"
+    pruned = apply_plan(model, plan, name, keep_scale=keep_scale)
+    if spec.refit and structure_of(pruned, name) != structure_of(model, name):
         inputs = images.load(spec.refit_images, spec.seed).inputs
-        refitted = refit(model, plan, inputs, images.progress)
-    return apply_plan(model, plan, name, refitted, keep_scale=spec.scale_attention == "keep")
+        refit(model, pruned, plan, inputs, keep_scale=keep_scale, progress=images.progress)
+    return pruned
 
 
 def _by_torch_pruning(

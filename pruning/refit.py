@@ -1,176 +1,218 @@
-"""Least-squares refit: what is left of a layer's input takes over for what was cut.
+"""The refit: what is left of the model takes over for what was cut, by least squares.
 
-For a linear layer W x + b whose input shrinks from x to y, the weights that reproduce its output
-best on real images are W' = W Cov(x, y) (Cov(y, y) + ridge)^-1 and b' = b + W mean(x) - W' mean(y).
-y is a part of x where heads, head dimensions or MLP units go (proj, fc2), and the LayerNorm of the
-narrower stream where the width goes (qkv, fc1, classifier). The same closed form is behind OBS
-(Hassibi and Stork 1993) and SlimGPT (Ling et al. 2024). One forward pass over unlabelled source
-images, no gradients.
+The linear layers of the pruned model are visited in the order of the forward pass, each with what
+really reaches it by then, so that a layer also makes up for what those before it lost. Wanted of
+qkv, fc1 and the classifier is the output of the dense layer; of proj and fc2, which write to the
+residual stream, it is what brings the stream itself to the dense one. No labels and no gradients.
+Memory is that of one layer's second moments (`pruning.least_squares`) and of one batch: the streams
+of all images lie in temporary files.
 """
 
-from collections.abc import Callable, Mapping
+import contextlib
+import math
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
-from torch.utils.hooks import RemovableHandle
 
-from dgprune.models import Transformer, VisionTransformer, blocks_of
+from dgprune.models import Transformer, blocks_of
 from dgprune.progress import SILENT, Progress
-from pruning.plan import Plan
+from pruning.least_squares import Sample, improve
+from pruning.plan import BlockPlan, Plan
 
-RIDGE = 1e-2
 _BATCH = 32
-Pick = Callable[[Tensor], Tensor]
-Refitted = dict[str, tuple[Tensor, Tensor | None]]
 
 
-class Moments:
-    """Streamed first and second moments of x [a] and y [k]; memory is that of the two matrices."""
+@dataclass(frozen=True)
+class _Streams:
+    """The residual stream [n, tokens, width] of every image, in the dense and the pruned model."""
 
-    def __init__(self, inputs: int, kept: int) -> None:
-        self.count = 0
-        self.sum_x = torch.zeros(inputs, dtype=torch.float64)
-        self.sum_y = torch.zeros(kept, dtype=torch.float64)
-        self.xy = torch.zeros(inputs, kept, dtype=torch.float64)
-        self.yy = torch.zeros(kept, kept, dtype=torch.float64)
+    dense: Tensor
+    pruned: Tensor
 
-    def add(self, x: Tensor, y: Tensor) -> None:
-        """Adds samples x [..., a] and y [..., k]."""
-        x, y = x.detach().flatten(0, -2), y.detach().flatten(0, -2)
-        self.count += len(x)
-        self.sum_x += x.sum(0).cpu()
-        self.sum_y += y.sum(0).cpu()
-        self.xy += (x.T @ y).cpu()
-        self.yy += (y.T @ y).cpu()
-
-    def solve(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """W' [out, k] and b' [out] for W [out, a] and b [out]; without b the moments stay raw."""
-        n, w = self.count, weight.detach().double().cpu()
-        centre = 0.0 if bias is None else 1.0
-        mean_x, mean_y = self.sum_x / n * centre, self.sum_y / n * centre
-        cov_xy = self.xy / n - torch.outer(mean_x, mean_y)
-        cov_yy = self.yy / n - torch.outer(mean_y, mean_y)
-        ridge = max(
-            RIDGE * float(cov_yy.diagonal().mean()), 1e-12
-        )  # constant inputs have no spread
-        cov_yy += ridge * torch.eye(len(cov_yy), dtype=torch.float64)
-        new = torch.linalg.solve(cov_yy, (w @ cov_xy).T).T
-        if bias is None:
-            return new.float(), None
-        shift = bias.detach().double().cpu() + w @ mean_x - new @ mean_y
-        return new.float(), shift.float()
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """A batch of each at a time: views, to read and to write."""
+        for start in range(0, len(self.dense), _BATCH):
+            yield self.dense[start : start + _BATCH], self.pruned[start : start + _BATCH]
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Layer:
-    """A linear layer to refit: its moments, and the rows of the dense weight that are kept."""
+@dataclass(frozen=True)
+class _Branch:
+    """Half a block: what attention or the MLP adds to the stream, and its linear layers."""
 
-    moments: Moments
-    rows: list[int]
+    norm: nn.Module
+    body: nn.Module
+    first: nn.Linear
+    last: nn.Linear
+    scale: Any  # timm's LayerScale, where there is one
+
+    def enter(self, stream: Tensor) -> Tensor:
+        """What reaches the first layer."""
+        return cast(Tensor, self.norm(stream))
+
+    def __call__(self, stream: Tensor) -> Tensor:
+        added: Tensor = self.body(self.enter(stream))
+        return added if self.scale is None else added * self.scale.gamma
+
+    def before_scale(self, added: Tensor) -> Tensor:
+        """What the last layer must give for `added`; 0 where a scale of 0 lets nothing through."""
+        if self.scale is None:
+            return added
+        unscaled: Tensor = (added / self.scale.gamma).nan_to_num(0, 0, 0)
+        return unscaled
+
+
+def _branches(block: Any) -> tuple[_Branch, _Branch]:
+    attention, mlp = block.attn, block.mlp
+    scales = getattr(block, "ls1", None), getattr(block, "ls2", None)
+    first, second = (scale if hasattr(scale, "gamma") else None for scale in scales)
+    return (
+        _Branch(block.norm1, attention, attention.qkv, attention.proj, first),
+        _Branch(block.norm2, mlp, mlp.fc1, mlp.fc2, second),
+    )
 
 
 @torch.no_grad()
-def refit(model: Transformer, plan: Plan, inputs: Tensor, progress: Progress = SILENT) -> Refitted:
-    """New weight and bias of every layer whose input `plan` shrinks, by the layer's name.
+def refit(
+    dense: Transformer,
+    pruned: Transformer,
+    plan: Plan,
+    inputs: Tensor,
+    *,
+    keep_scale: bool = True,
+    progress: Progress = SILENT,
+) -> None:
+    """Refits `pruned`, which `apply_plan` made of `dense` by `plan`, in place.
 
-    `inputs` [n, 3, px, px] are source images; labels are not needed.
+    `inputs` [n, 3, px, px] are source images; `keep_scale` says how the plan was applied. The
+    ablation that misses a residual edge gets no help across it: its streams hold other channels
+    before and behind, so there every layer is only fitted to its own dense one.
     """
-    layers: dict[str, _Layer] = {}
-    handles = _listen_inside(model, plan, layers)
-    if len(plan.width) < model.patch_embed.proj.out_channels:
-        handles += _listen_to_norms(model, plan, layers)
-    try:
-        starts = range(0, len(inputs), _BATCH)
-        for start in progress.track(starts, len(starts), "refitting"):
-            model(inputs[start : start + _BATCH])
-    finally:
-        for handle in handles:
-            handle.remove()
-    found: Refitted = {}
-    for name, layer in layers.items():
-        dense = model.get_submodule(name)
-        assert isinstance(dense, nn.Linear)
-        bias = None if dense.bias is None else dense.bias[layer.rows]
-        found[name] = layer.moments.solve(dense.weight[layer.rows], bias)
-    return found
-
-
-@torch.no_grad()
-def write(model: Transformer, refitted: Mapping[str, tuple[Tensor, Tensor | None]]) -> None:
-    """Puts refitted weights into the pruned `model`, in place."""
-    for name, (weight, bias) in refitted.items():
-        layer = model.get_submodule(name)
-        assert isinstance(layer, nn.Linear)
-        layer.weight.copy_(weight)
-        if bias is not None:
-            layer.bias.copy_(bias)
-
-
-def _listen_inside(
-    model: Transformer, plan: Plan, layers: dict[str, _Layer]
-) -> list[RemovableHandle]:
-    """Proj and fc2: y is the kept part of x."""
-    handles = []
-    for index, (block, kept) in enumerate(zip(blocks_of(model), plan.blocks, strict=True)):
-        values = list(kept.value_channels(block.attn.head_dim))
-        parts = [("attn.proj", block.attn.proj, values), ("mlp.fc2", block.mlp.fc2, list(kept.mlp))]
-        for place, (name, layer, columns) in enumerate(parts, start=2 * index + 1):
-            if len(columns) < layer.in_features:
-                moments, rows = Moments(layer.in_features, len(columns)), plan.width_at(place)
-                layers[f"blocks.{index}.{name}"] = _Layer(moments=moments, rows=rows)
-                handles.append(layer.register_forward_pre_hook(_select(moments, columns)))
-    return handles
-
-
-def _select(moments: Moments, columns: list[int]) -> Callable[..., None]:
-    def hook(module: object, inputs: tuple[Tensor, ...]) -> None:
-        moments.add(inputs[0], inputs[0][..., columns])
-
-    return hook
-
-
-def _listen_to_norms(
-    model: Transformer, plan: Plan, layers: dict[str, _Layer]
-) -> list[RemovableHandle]:
-    """qkv, fc1 and classifier: y is the LayerNorm of the kept part of the stream."""
-    handles, end = [], 2 * len(plan.blocks)
-
-    def listen(
-        norm: nn.LayerNorm, name: str, rows: list[int], pick: Pick | None, place: int = end
-    ) -> None:
-        width = plan.width_at(place)
-        layers[name] = _Layer(moments=Moments(len(norm.weight), len(width)), rows=rows)
-        handles.append(norm.register_forward_hook(_narrow(layers[name].moments, width, pick)))
-
-    for index, (block, kept) in enumerate(zip(blocks_of(model), plan.blocks, strict=True)):
-        dims, channels = block.attn.head_dim, block.attn.attn_dim
-        qk, values = kept.qk_channels(dims), kept.value_channels(dims)
-        parts = (qk, qk, values)
-        rows = [part * channels + c for part, chosen in enumerate(parts) for c in chosen]
-        listen(block.norm1, f"blocks.{index}.attn.qkv", rows, None, 2 * index)
-        listen(block.norm2, f"blocks.{index}.mlp.fc1", list(kept.mlp), None, 2 * index + 1)
-    classes = list(range(model.num_classes))
-    if isinstance(model.norm, nn.Identity):
-        assert isinstance(model.fc_norm, nn.LayerNorm)
-        listen(model.fc_norm, "head", classes, None)
-        return handles
-    assert isinstance(model.norm, nn.LayerNorm)
-    if hasattr(model, "head_dist"):
-        listen(model.norm, "head", classes, lambda tokens: tokens[:, 0])
-        listen(model.norm, "head_dist", classes, lambda tokens: tokens[:, 1])
-    elif isinstance(model, VisionTransformer):
-        listen(model.norm, "head", classes, model.pool)
-    return handles
-
-
-def _narrow(moments: Moments, width: list[int], pick: Pick | None) -> Callable[..., None]:
-    def hook(norm: nn.LayerNorm, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        stream = inputs[0][..., width]
-        kept = functional.layer_norm(
-            stream, (len(width),), norm.weight[width], norm.bias[width], norm.eps
+    depth, whole = len(plan.blocks), not plan.width_after
+    with tempfile.TemporaryDirectory() as folder:
+        streams = _Streams(
+            _embedded(dense, inputs, Path(folder, "dense")),
+            _embedded(pruned, inputs, Path(folder, "pruned")),
         )
-        moments.add(*((output, kept) if pick is None else (pick(output), pick(kept))))
+        for index in progress.track(range(depth), depth, "refitting"):
+            old, new = blocks_of(dense)[index], blocks_of(pruned)[index]
+            kept = plan.blocks[index]
+            rows = (_kept_qkv(kept, old, new, keep_scale), _Kept(list(kept.mlp)))
+            halves = zip(_branches(old), _branches(new), rows, strict=True)
+            for half, (before, after, entry) in enumerate(halves, start=1):
+                improve(after.first, _lacking_inside(before, after, entry, streams))
+                channels = plan.width_at(2 * index + half)
+                improve(after.last, _lacking_outside(before, after, channels, streams, whole))
+                for _, stream in streams:
+                    stream += after(stream)
+        for name in ("head", "head_dist"):
+            if hasattr(dense, name):
+                improve(getattr(pruned, name), _lacking_classes(dense, pruned, name, streams))
 
-    return hook
+
+@dataclass(frozen=True)
+class _Kept:
+    """The rows of a dense layer that are kept, and by what each was multiplied."""
+
+    rows: list[int]
+    factors: Tensor | None = None
+
+    def of(self, output: Tensor) -> Tensor:
+        """What the pruned layer should give where the dense one gives `output` [..., rows]."""
+        kept = output[..., self.rows]
+        return kept if self.factors is None else kept * self.factors
+
+
+def _kept_qkv(kept: BlockPlan, old: Any, new: Any, keep_scale: bool) -> _Kept:
+    """Rows of q, k and v; with `keep_scale` those of q were rescaled (see `apply_plan`)."""
+    channels, dims = old.attn.attn_dim, old.attn.head_dim
+    qk, value = kept.qk_channels(dims), kept.value_channels(dims)
+    rows = [part * channels + c for part, some in enumerate((qk, qk, value)) for c in some]
+    factors = torch.ones(len(rows))
+    if keep_scale:
+        factors[: len(qk)] = math.sqrt(new.attn.head_dim / dims)
+    return _Kept(rows, factors)
+
+
+def _lacking_inside(
+    before: _Branch, after: _Branch, kept: _Kept, streams: _Streams
+) -> Iterator[Sample]:
+    """What qkv or fc1 lacks of the dense one."""
+    for dense, pruned in streams:
+        entering = after.enter(pruned)
+        yield kept.of(before.first(before.enter(dense))) - after.first(entering), entering
+
+
+def _lacking_outside(
+    before: _Branch, after: _Branch, channels: list[int], streams: _Streams, whole: bool
+) -> Iterator[Sample]:
+    """What proj or fc2 lacks of the dense stream, which advances here, or of its branch alone."""
+    for dense, pruned in streams:
+        added = before(dense)
+        dense += added
+        wanted = dense[..., channels] - pruned if whole else added[..., channels]
+        entering, given = _entering(after.last, after, pruned)
+        yield after.before_scale(wanted - given), entering
+
+
+def _lacking_classes(
+    dense: Transformer, pruned: Transformer, name: str, streams: _Streams
+) -> Iterator[Sample]:
+    """What a classifier lacks of the dense one's logits."""
+    old, new = getattr(dense, name), getattr(pruned, name)
+    for wide, narrow in streams:
+        features, _ = _entering(old, _classify(dense), wide)
+        entering, _ = _entering(new, _classify(pruned), narrow)
+        yield old(features) - new(entering), entering
+
+
+def _classify(model: Transformer) -> Callable[[Tensor], Tensor]:
+    """Logits of a stream that has left the last block."""
+    return lambda stream: model.forward_head(model.norm(stream))
+
+
+def _entering(
+    layer: nn.Module, forward: Callable[[Tensor], Tensor], stream: Tensor
+) -> tuple[Tensor, Tensor]:
+    """What reaches `layer` in `forward` of `stream`, and what `forward` gives."""
+    seen: list[Tensor] = []
+    handle = layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    try:
+        given = forward(stream)
+    finally:
+        handle.remove()
+    return seen[0], given
+
+
+class _Stop(Exception):
+    """The forward pass has gone as far as it was needed."""
+
+
+def _embedded(model: Transformer, inputs: Tensor, file: Path) -> Tensor:
+    """The stream [n, tokens, width] that reaches the first block, in a file."""
+    seen: list[Tensor] = []
+
+    def stop(module: nn.Module, reaching: tuple[Tensor, ...]) -> None:
+        seen.append(reaching[0])
+        raise _Stop
+
+    handle = blocks_of(model)[0].register_forward_pre_hook(stop)
+    stream: Tensor | None = None
+    try:
+        for start in range(0, len(inputs), _BATCH):
+            with contextlib.suppress(_Stop):
+                model(inputs[start : start + _BATCH])
+            part = seen.pop()
+            if stream is None:
+                shape = (len(inputs), *part.shape[1:])
+                stream = torch.from_numpy(np.memmap(file, np.float32, "w+", shape=shape))
+            stream[start : start + _BATCH] = part
+    finally:
+        handle.remove()
+    assert stream is not None
+    return stream

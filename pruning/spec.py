@@ -35,7 +35,7 @@ class PruneSpec:
     limits: Limits = Limits()
     engine: Engine = "dgprune"
     refit: bool = False
-    refit_images: int = 512
+    refit_images: int = 1024
     scale_attention: ScaleAttention = "keep"
     drop_dependency: Dropped = "none"
 

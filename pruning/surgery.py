@@ -11,20 +11,16 @@ from dgprune.models import Transformer, blocks_of, rebuild, structure_of
 from dgprune.structure import Structure
 from pruning.groups import Groups, remove, trace_groups
 from pruning.plan import BlockPlan, Plan, planned
-from pruning.refit import Refitted, write
 
 
 def apply_plan(
     model: Transformer,
     plan: Plan,
     name: str,
-    refitted: Refitted | None = None,
     *,
     keep_scale: bool = True,
 ) -> Transformer:
     """A copy of `model` (timm name `name`) that keeps what `plan` keeps.
-
-    `refitted` holds weights of `pruning.refit` that replace those which were only cut.
 
     Attention divides its scores by the square root of the head dimension. Where dimensions go, that
     divisor would change and with it every logit; the rows of q are rescaled so that it does not.
@@ -44,7 +40,6 @@ def apply_plan(
     remove(groups, groups.width_root, _others(plan.width, before.embed_dim))
     if plan.width_after:
         remove(groups, groups.width_after_root, _others(plan.width_after, before.embed_dim))
-    write(pruned, refitted or {})
     for index, block in enumerate(blocks):
         if keep_scale:
             _keep_scale(groups.qkv(index), before.blocks[index].head_dim, block.head_dim)

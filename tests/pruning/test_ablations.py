@@ -83,12 +83,12 @@ def test_nothing_is_missed_where_nothing_is_cut(micro: Transformer) -> None:
 
 def test_a_missed_edge_costs_more_than_the_same_cut_without(micro: Transformer) -> None:
     plans = [halved(micro, MICRO, miss_edge=miss, criterion="fisher") for miss in (False, True)]
-    with torch.no_grad():
-        expected = micro(IMAGES)
-        errors = [
-            float((apply_plan(micro, p, MICRO, refit(micro, p, IMAGES))(IMAGES) - expected).norm())
-            for p in plans
-        ]
+    errors = []
+    for plan in plans:
+        pruned = apply_plan(micro, plan, MICRO)
+        refit(micro, pruned, plan, IMAGES)
+        with torch.no_grad():
+            errors.append(float((pruned(IMAGES) - micro(IMAGES)).norm()))
     assert errors[0] < errors[1]
 
 

@@ -1,0 +1,59 @@
+"""The change of a linear layer that brings its output nearest to what is wanted.
+
+With y what reaches W y + b, and r what is wanted less what it gives, the change of W and b is
+
+    D = Cov(r, y) (Cov(y, y) + ridge)^-1,    d = mean(r) - D mean(y)
+
+The ridge keeps W where the images say little; where r is 0 nothing changes. The closed form is that
+of OBS (Hassibi and Stork 1993) and SlimGPT (Ling et al. 2024).
+"""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+RIDGE = 3e-2
+Sample = tuple[Tensor, Tensor]  # of a batch: what an output lacks, and the layer's input
+
+
+class Moments:
+    """Streamed first and second moments of r [out] and y [in]."""
+
+    def __init__(self, out: int, wide: int) -> None:
+        self.count = 0
+        self.sum_r = torch.zeros(out, dtype=torch.float64)
+        self.sum_y = torch.zeros(wide, dtype=torch.float64)
+        self.ry = torch.zeros(out, wide, dtype=torch.float64)
+        self.yy = torch.zeros(wide, wide, dtype=torch.float64)
+
+    def add(self, r: Tensor, y: Tensor) -> None:
+        """Adds samples r [..., out] and y [..., in]."""
+        r, y = r.flatten(0, -2), y.flatten(0, -2)
+        self.count += len(y)
+        self.sum_r += r.sum(0).cpu()
+        self.sum_y += y.sum(0).cpu()
+        self.ry += (r.T @ y).cpu()
+        self.yy += (y.T @ y).cpu()
+
+    def solve(self, *, centred: bool = True) -> tuple[Tensor, Tensor]:
+        """D [out, in] and d [out]; where not `centred`, the best D with a d of 0."""
+        n, share = self.count, 1.0 if centred else 0.0
+        mean_r, mean_y = share * self.sum_r / n, share * self.sum_y / n
+        cov_ry = self.ry / n - torch.outer(mean_r, mean_y)
+        cov_yy = self.yy / n - torch.outer(mean_y, mean_y)
+        ridge = max(RIDGE * float(cov_yy.diagonal().mean()), 1e-12)  # constant inputs: no spread
+        cov_yy += ridge * torch.eye(len(cov_yy), dtype=torch.float64)
+        change = torch.linalg.solve(cov_yy, cov_ry.T).T
+        return change.float(), (mean_r - change @ mean_y).float()
+
+
+def improve(layer: nn.Linear, samples: Iterable[Sample]) -> None:
+    """Changes `layer` in place; each sample is what its output lacks [..., out], and its input."""
+    moments = Moments(layer.out_features, layer.in_features)
+    for lacking, entering in samples:
+        moments.add(lacking, entering)
+    change, shift = moments.solve(centred=layer.bias is not None)
+    layer.weight.add_(change.to(layer.weight.device))
+    if layer.bias is not None:
+        layer.bias.add_(shift.to(layer.bias.device))
