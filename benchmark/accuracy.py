@@ -8,14 +8,14 @@ from typing import Literal
 
 import numpy as np
 
-from benchmark.runtimes import Runtime
-from benchmark.subject import OpenSubject, open_subject
-from dgprune.data import DataSet, Purpose, Sample, Split, load_images, open_data, to_input
+from benchmark.subject import OpenSubject, open_subject, proven
+from dgprune.data import DataSet, Purpose, Sample, Split, load_images, open_data
 from dgprune.data.images import Images, Loading
 from dgprune.data.preprocessing import Floats
 from dgprune.environment import current_environment
 from dgprune.errors import DgpruneError
 from dgprune.progress import SILENT, Progress
+from dgprune.proof import Proof
 from dgprune.records import (
     AccuracyRecord,
     Entry,
@@ -24,6 +24,8 @@ from dgprune.records import (
     open_records,
     read_records,
 )
+from dgprune.runtimes import Runtime
+from dgprune.runtimes.opening import runtime_spec
 from dgprune.schema import digest
 from dgprune.source import split_for
 from dgprune.stage import Done
@@ -39,6 +41,9 @@ class EvaluateSpec:
     subject: str
     data: str
     target: str
+    runtime: str | None = None
+    provider: str | None = None
+    allow_fallback: bool = False
     skip_bad_images: bool = False
 
 
@@ -56,8 +61,12 @@ def evaluate(spec: EvaluateSpec, records: Path, progress: Progress = SILENT) -> 
     subject = open_subject(Path(spec.subject))
     data = open_data(spec.data)
     split = split_for(data, spec.target, subject.subject.origin)
-    runtime = RuntimeSpec(
-        name=subject.runtime_name, provider="cpu", threads=len(os.sched_getaffinity(0))
+    runtime = runtime_spec(
+        subject.subject.format,
+        spec.runtime,
+        spec.provider,
+        len(os.sched_getaffinity(0)),
+        allow_fallback=spec.allow_fallback,
     )
     cell = digest(
         {
@@ -66,6 +75,7 @@ def evaluate(spec: EvaluateSpec, records: Path, progress: Progress = SILENT) -> 
             "data": data.file_digest,
             "runtime": [runtime.name, runtime.provider],
             "skip_bad_images": spec.skip_bad_images,
+            "allow_fallback": spec.allow_fallback,
         }
     )
     there = open_records(records)
@@ -81,9 +91,10 @@ def evaluate(spec: EvaluateSpec, records: Path, progress: Progress = SILENT) -> 
         ),
         batch_size=_BATCH if subject.batch == "dynamic" else int(subject.batch),
     )
-    with subject.open(runtime) as opened:
+    with subject.run(runtime) as opened:
+        proof = proven(opened, subject, runtime, setting.batch_size)
         found = [
-            _measure(setting, opened, domain, samples)
+            _measure(setting, opened, proof, domain, samples)
             for domain, samples in _by_domain(split).items()
         ]
     append_records(records, cell, found)
@@ -103,7 +114,7 @@ def _by_domain(split: Split) -> dict[str, list[Sample]]:
 
 
 def _measure(
-    setting: _Setting, runtime: Runtime, domain: str, samples: Sequence[Sample]
+    setting: _Setting, runtime: Runtime, proof: Proof, domain: str, samples: Sequence[Sample]
 ) -> AccuracyRecord:
     subject = setting.subject.subject
     classes = len(subject.origin.classes)
@@ -132,19 +143,20 @@ def _measure(
         skipped=len(samples) - len(right),
         correct_hex=f"{int(''.join('1' if hit else '0' for hit in right), 2):x}",
         environment=current_environment(),
+        proof=proof,
     )
 
 
 def _logits(runtime: Runtime, images: Images, setting: _Setting) -> Floats:
     """Logits [n, classes] of all images; the last batch is padded where the batch size is fixed."""
-    preprocessing = setting.subject.subject.origin.preprocessing
     size = setting.batch_size
     logits = []
     for start in range(0, len(images), size):
-        batch = to_input(images.pixels[start : start + size], preprocessing)
+        batch = setting.subject.inputs(images.pixels[start : start + size])
         count = len(batch)
         if setting.subject.batch != "dynamic" and count < size:
-            batch = np.concatenate([batch, np.zeros((size - count, *batch.shape[1:]), batch.dtype)])
+            padding = np.zeros((size - count, *batch.shape[1:]), batch.dtype)
+            batch = np.concatenate([batch, padding])
         runtime.bind([batch])
         runtime.infer(0)
         logits.append(runtime.output(0)[:count])

@@ -10,15 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmark.harness import Measurement
-from benchmark.worker import Job
+from benchmark.worker import Job, Result
 from dgprune.data.preprocessing import Bytes
 from dgprune.errors import DgpruneError
 from dgprune.schema import decode, encode, read_json
 from dgprune.store import explained
 
 
-def time_in_child(job: Job, pixels: Bytes, name: str) -> Measurement:
+def time_in_child(job: Job, pixels: Bytes, name: str) -> Result:
     """What `benchmark.worker` measures of `job` on pixels [images, px, px, 3]; this process sleeps.
 
     `name` says in an error which cell it was. Raises DgpruneError where the process fails.
@@ -37,8 +36,10 @@ def time_in_child(job: Job, pixels: Bytes, name: str) -> Measurement:
         )
         if child.returncode != 0:
             reason = (child.stderr.strip().splitlines() or ["no message"])[-1]
+            if child.returncode == 2:  # the child said what to do
+                raise DgpruneError(reason)
             raise DgpruneError(f"timing {name} failed (exit {child.returncode}): {reason}")
-        return decode(Measurement, read_json(files[2]), where="the timing process")
+        return decode(Result, read_json(files[2]), where="the timing process")
 
 
 def _npy(pixels: Bytes) -> bytes:

@@ -5,7 +5,18 @@ from typing import Annotated
 
 import typer
 
-from dgprune.options import AsJson, Data, Quiet, Records, Seed, SkipBadImages, Target
+from dgprune.options import (
+    AllowFallback,
+    AsJson,
+    Data,
+    Provider,
+    Quiet,
+    Records,
+    RuntimeName,
+    Seed,
+    SkipBadImages,
+    Target,
+)
 from dgprune.output import finish
 from dgprune.progress import progress_for
 from dgprune.recipe import Recipe
@@ -18,6 +29,9 @@ def evaluate(
     ],
     data: Data,
     target: Target,
+    runtime: RuntimeName = None,
+    provider: Provider = None,
+    allow_fallback: AllowFallback = False,
     records: Records = Path("runs/records.jsonl"),
     skip_bad_images: SkipBadImages = False,
     as_json: AsJson = False,
@@ -31,17 +45,26 @@ def evaluate(
         subject=subject,
         data=data,
         target=target,
+        runtime=runtime,
+        provider=provider,
+        allow_fallback=allow_fallback,
         skip_bad_images=skip_bad_images,
     )
     return finish(run(spec, records, progress_for(quiet=quiet)), as_json=as_json)
 
 
 def bench(
-    artefact: Annotated[str, typer.Argument(metavar="ARTEFACT", help="The file to time.")],
+    artefact: Annotated[
+        str, typer.Argument(metavar="ARTEFACT|CHECKPOINT", help="The file to time.")
+    ],
     data: Data,
     baseline: Annotated[
-        str | None, typer.Option(metavar="ARTEFACT", help="The dense file, timed in alternation.")
+        str | None,
+        typer.Option(metavar="ARTEFACT|CHECKPOINT", help="The dense file, timed in alternation."),
     ] = None,
+    runtime: RuntimeName = None,
+    provider: Provider = None,
+    allow_fallback: AllowFallback = False,
     batch: Annotated[str, typer.Option(help="Batch sizes, such as 1,8,32.")] = "1,8,32",
     tier: Annotated[str, typer.Option(help="smoke or default: how precisely.")] = "default",
     threads: Annotated[int, typer.Option(help="Threads of the runtime, pinned.")] = 1,
@@ -59,6 +82,9 @@ def bench(
         artefact=artefact,
         data=data,
         baseline=baseline,
+        runtime=runtime,
+        provider=provider,
+        allow_fallback=allow_fallback,
         batch_sizes=batch_sizes(batch),
         tier=tier,
         threads=threads,

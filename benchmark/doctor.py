@@ -11,9 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmark.runtimes.onnxruntime import OnnxRuntime
 from dgprune.environment import current_environment
+from dgprune.proof import Wanted
 from dgprune.records import RuntimeSpec
+from dgprune.runtimes import InputForm, Loadable
+from dgprune.runtimes.onnxruntime import OnnxRuntime
 
 Check = Callable[[], str]
 
@@ -127,9 +129,14 @@ def _onnxruntime() -> str:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "identity.onnx"
         file.write_bytes(_identity_graph())
-        with OnnxRuntime(
-            file, RuntimeSpec(name="onnxruntime", provider="cpu", threads=1)
-        ) as runtime:
+        loadable = Loadable(
+            file=file,
+            form=InputForm(image=(3, 2, 2)),
+            wanted=Wanted(precision="fp32", layers={}, provider="cpu"),
+            built_with={},
+        )
+        spec = RuntimeSpec(name="onnxruntime", provider="cpu", threads=1)
+        with OnnxRuntime(loadable, spec) as runtime:
             images = np.ones((1, 3, 2, 2), dtype=np.float32)
             runtime.bind([images])
             runtime.infer(0)

@@ -29,6 +29,7 @@ from dgprune.records import (
     open_records,
     read_records,
 )
+from dgprune.runtimes.opening import runtime_spec
 from dgprune.schema import Json, digest, encode
 from dgprune.source import split_for
 from dgprune.stage import Done
@@ -45,6 +46,9 @@ class LatencySpec:
     artefact: str
     data: str
     baseline: str | None = None
+    runtime: str | None = None
+    provider: str | None = None
+    allow_fallback: bool = False
     batch_sizes: tuple[int, ...] = (1, 8, 32)
     tier: str = "default"
     threads: int = 1
@@ -121,14 +125,15 @@ def bench(spec: LatencySpec, records: Path, progress: Progress = SILENT) -> Done
 def _cells(spec: LatencySpec) -> list[_Cell]:
     candidate = open_subject(Path(spec.artefact))
     baseline = open_subject(Path(spec.baseline)) if spec.baseline else None
-    for opened in (candidate, baseline):
-        if opened is not None and opened.subject.format != "onnx":
-            raise DgpruneError(
-                f"{opened.file} is a checkpoint; bench times artefacts (dgprune export)"
-            )
     if baseline is not None:
         require_comparable(candidate, baseline)
-    runtime = RuntimeSpec(name="onnxruntime", provider="cpu", threads=spec.threads)
+    runtime = runtime_spec(
+        candidate.subject.format,
+        spec.runtime,
+        spec.provider,
+        spec.threads,
+        allow_fallback=spec.allow_fallback,
+    )
     for size in spec.batch_sizes:
         if candidate.batch not in ("dynamic", str(size)):
             raise DgpruneError(
@@ -161,6 +166,7 @@ def require_comparable(candidate: OpenSubject, baseline: OpenSubject) -> None:
         "format": (a.format, b.format),
         "precision": (a.precision, b.precision),
         "batch": (candidate.batch, baseline.batch),
+        "preprocessing inside": (candidate.with_preprocessing, baseline.with_preprocessing),
         "input": (a.origin.preprocessing, b.origin.preprocessing),
         "classes": (a.origin.classes, b.origin.classes),
         "opset": (a.lineage[-1].spec.get("opset"), b.lineage[-1].spec.get("opset")),
@@ -193,7 +199,7 @@ def _pixels(spec: LatencySpec, cell: _Cell, progress: Progress) -> Bytes:
 def _measure(cell: _Cell, pixels: Bytes) -> LatencyRecord:
     used = np.ascontiguousarray(pixels[: BATCHES * cell.batch_size])
     load = os.getloadavg()[0]
-    measurement = time_in_child(_job(cell), used, cell.name())
+    found = time_in_child(_job(cell), used, cell.name())
     return LatencyRecord(
         subject=cell.candidate.subject,
         baseline=cell.baseline.subject if cell.baseline else None,
@@ -202,25 +208,26 @@ def _measure(cell: _Cell, pixels: Bytes) -> LatencyRecord:
         batch_size=cell.batch_size,
         batches=BATCHES,
         inputs_sha256=hashlib.sha256(used.tobytes()).hexdigest(),
-        stationary=measurement.stationary,
+        stationary=found.measurement.stationary,
         load_average=load,
-        blocks=measurement.blocks,
+        blocks=found.measurement.blocks,
         environment=current_environment(),
+        proof=found.proofs["candidate"],
+        baseline_proof=found.proofs.get("baseline"),
     )
 
 
 def _job(cell: _Cell) -> Job:
     arms: dict[Arm, str] = {}
     if cell.baseline is not None:
-        arms["baseline"] = str(cell.baseline.file.resolve())
-    arms["candidate"] = str(cell.candidate.file.resolve())
+        arms["baseline"] = str(cell.baseline.folder.resolve())
+    arms["candidate"] = str(cell.candidate.folder.resolve())
     return Job(
         arms=arms,
         runtime=cell.runtime,
         spec=cell.spec,
         batch_size=cell.batch_size,
         batches=BATCHES,
-        preprocessing=cell.candidate.subject.origin.preprocessing,
     )
 
 

@@ -1,14 +1,23 @@
-"""What `CHECKPOINT|ARTEFACT` means: an opened file, and how to run it."""
+"""What `CHECKPOINT|ARTEFACT` means: an opened folder, and what a record says of it."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from benchmark.runtimes import Runtime
-from benchmark.runtimes.onnxruntime import OnnxRuntime
-from dgprune.artefact import is_artefact, open_artefact
+import numpy as np
+
+from dgprune.artefact import OpenArtefact, is_artefact, open_artefact
+from dgprune.data.preprocessing import Bytes, to_input
 from dgprune.errors import DgpruneError
+from dgprune.proof import Proof, require
 from dgprune.records import RuntimeSpec, Subject
+from dgprune.runtimes import Inputs, Runtime
+from dgprune.runtimes.opening import open_runtime
+
+if TYPE_CHECKING:
+    from dgprune.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,10 +25,35 @@ class OpenSubject:
     """A file to measure: `batch` is "dynamic" or the only batch size it takes."""
 
     subject: Subject
+    folder: Path
     file: Path
     batch: str
-    runtime_name: str
-    open: Callable[[RuntimeSpec], Runtime]
+    with_preprocessing: bool
+    opened: "OpenArtefact | Checkpoint"
+
+    @contextmanager
+    def run(self, spec: RuntimeSpec) -> Iterator[Runtime]:
+        """The loaded file, freed at the end."""
+        with open_runtime(self.opened, spec) as runtime:
+            yield runtime
+
+    def inputs(self, pixels: Bytes) -> Inputs:
+        """What the file takes, of pixels [batch, px, px, 3]."""
+        if self.with_preprocessing:
+            return pixels
+        return to_input(pixels, self.subject.origin.preprocessing)
+
+
+def proven(runtime: Runtime, subject: OpenSubject, spec: RuntimeSpec, batch_size: int) -> Proof:
+    """What the loaded file really executes, for a batch of blank images.
+
+    Raises DgpruneError where that is not what was asked for, unless `spec` allows it.
+    """
+    size = subject.subject.origin.preprocessing.image_size
+    blank = np.zeros((batch_size, size, size, 3), dtype=np.uint8)
+    runtime.bind([subject.inputs(blank)])
+    what = f"{subject.subject.label} on {spec.name}"
+    return require(runtime.proof(), allow_fallback=spec.allow_fallback, what=what)
 
 
 def open_subject(path: Path) -> OpenSubject:
@@ -46,16 +80,16 @@ def _artefact(path: Path) -> OpenSubject:
     )
     return OpenSubject(
         subject=subject,
+        folder=path,
         file=opened.file,
         batch=sidecar.batch,
-        runtime_name="onnxruntime",
-        open=lambda spec: OnnxRuntime(opened.file, spec),
+        with_preprocessing=sidecar.with_preprocessing,
+        opened=opened,
     )
 
 
 def _checkpoint(path: Path) -> OpenSubject:
-    from benchmark.runtimes.torch_eager import TorchEager  # torch takes a second to import
-    from dgprune.checkpoint import WEIGHTS, load_model, open_checkpoint
+    from dgprune.checkpoint import WEIGHTS, open_checkpoint  # torch takes a second to import
 
     checkpoint = open_checkpoint(path)
     meta = checkpoint.meta
@@ -71,8 +105,9 @@ def _checkpoint(path: Path) -> OpenSubject:
     )
     return OpenSubject(
         subject=subject,
+        folder=path,
         file=path / WEIGHTS,
         batch="dynamic",
-        runtime_name="torch",
-        open=lambda spec: TorchEager(load_model(checkpoint), spec),
+        with_preprocessing=False,
+        opened=checkpoint,
     )

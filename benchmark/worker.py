@@ -1,7 +1,7 @@
 """The child process that times: both arms loaded, threads pinned, nothing else imported.
 
-Started by `benchmark.child` as `python -m benchmark.worker JOB PIXELS RESULT`. torch is not
-imported here: a second thread pool in the process would spin against the one that is timed.
+Started by `benchmark.child` as `python -m benchmark.worker JOB PIXELS RESULT`. torch is imported
+only where it is what is timed: a second thread pool in the process would spin against the first.
 """
 
 import gc
@@ -16,23 +16,31 @@ from pathlib import Path
 import numpy as np
 
 from benchmark.harness import Harness, Measurement, Step
-from benchmark.runtimes import Runtime
-from benchmark.runtimes.onnxruntime import OnnxRuntime
-from dgprune.data.preprocessing import Bytes, Preprocessing, to_input
+from benchmark.subject import open_subject, proven
+from dgprune.data.preprocessing import Bytes
+from dgprune.errors import DgpruneError
+from dgprune.proof import Proof
 from dgprune.records import Arm, BenchSpec, RuntimeSpec
 from dgprune.schema import decode, encode, read_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What the child measures: the files of the arms, and how."""
+    """What the child measures: the folders of the arms, and how."""
 
     arms: dict[Arm, str]
     runtime: RuntimeSpec
     spec: BenchSpec
     batch_size: int
     batches: int
-    preprocessing: Preprocessing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What was measured, and what each arm really executed."""
+
+    measurement: Measurement
+    proofs: dict[Arm, Proof]
 
 
 class HostClock:
@@ -43,24 +51,25 @@ class HostClock:
         return time.perf_counter_ns()
 
 
-def run(job: Job, pixels: Bytes) -> Measurement:
+def run(job: Job, pixels: Bytes) -> Result:
     """Samples of the job's arms on pixels [images, px, px, 3], taken in this process."""
     pin(job.runtime.threads)
-    batches = [
-        to_input(pixels[i * job.batch_size : (i + 1) * job.batch_size], job.preprocessing)
-        for i in range(job.batches)
-    ]
+    size = job.batch_size
+    parts = [pixels[i * size : (i + 1) * size] for i in range(job.batches)]
     steps: dict[Arm, Step] = {}
+    proofs: dict[Arm, Proof] = {}
     with ExitStack() as stack:
-        for arm, file in job.arms.items():
-            runtime: Runtime = stack.enter_context(OnnxRuntime(Path(file), job.runtime))
-            runtime.bind(batches)
+        for arm, folder in job.arms.items():
+            subject = open_subject(Path(folder))
+            runtime = stack.enter_context(subject.run(job.runtime))
+            proofs[arm] = proven(runtime, subject, job.runtime, size)
+            runtime.bind([subject.inputs(part) for part in parts])
             steps[arm] = runtime.infer
         gc.collect()
         gc.freeze()
         gc.disable()
         harness = Harness(arms=steps, batches=job.batches, clock=HostClock(), spec=job.spec)
-        return harness.measure()
+        return Result(measurement=harness.measure(), proofs=proofs)
 
 
 def pin(threads: int) -> None:
@@ -73,7 +82,12 @@ def main() -> None:
     """Reads the files of the job and of the pixels, writes the file of the result."""
     source, array, result = map(Path, sys.argv[1:4])
     job = decode(Job, read_json(source), where=str(source))
-    result.write_text(json.dumps(encode(run(job, np.load(array)))))
+    try:
+        found = run(job, np.load(array))
+    except DgpruneError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+    result.write_text(json.dumps(encode(found)))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What every part of the suite shares: structure, records, store, data, checkpoints, statistics.
 
 `model = dgprune.load(folder)` gives a pruned model back, and `dgprune.timm_weights(folder)` its
-weights under timm's names.
+weights under timm's names. `dgprune.open_runtime(artefact, spec)` runs an exported file.
 """
 
 import os
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dgprune.checkpoint import load as load
     from dgprune.checkpoint import timm_weights as timm_weights
+    from dgprune.runtimes.opening import open_runtime as open_runtime
 
 __version__ = "0.1.0"
 
@@ -23,4 +24,8 @@ def __getattr__(name: str) -> Any:
         from dgprune import checkpoint
 
         return getattr(checkpoint, name)
+    if name == "open_runtime":
+        from dgprune.runtimes.opening import open_runtime
+
+        return open_runtime
     raise AttributeError(f"module 'dgprune' has no attribute {name!r}")

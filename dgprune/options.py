@@ -29,5 +29,24 @@ Seed = Annotated[int, typer.Option(help="Seed of everything drawn at random.")]
 SkipBadImages = Annotated[
     bool, typer.Option("--skip-bad-images", help="Leave unreadable images out instead of stopping.")
 ]
+RuntimeName = Annotated[
+    str | None,
+    typer.Option(
+        "--runtime",
+        metavar="RT",
+        help="torch, torch-compile, onnxruntime, openvino or tensorrt (default: by the file).",
+    ),
+]
+Provider = Annotated[
+    str | None,
+    typer.Option(metavar="P", help="cpu, cuda or tensorrt (default: the runtime's first)."),
+]
+AllowFallback = Annotated[
+    bool,
+    typer.Option(
+        "--allow-fallback",
+        help="Go on where another precision or device runs than asked; reports say so.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]

@@ -13,6 +13,7 @@ from typing import Literal
 from dgprune.environment import Environment
 from dgprune.errors import DgpruneError
 from dgprune.lineage import LineageStep, Origin
+from dgprune.proof import Proof
 from dgprune.schema import canonical_json, decode, encode, seal, unseal
 from dgprune.store import append_lines, claim, explained, is_json
 from dgprune.structure import Structure
@@ -37,11 +38,15 @@ class Subject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuntimeSpec:
-    """What executes the model, on which provider, with how many threads."""
+    """What executes the model, on which provider, with how many threads.
+
+    With `allow_fallback` something else may run than was asked for; the proof says what.
+    """
 
     name: str
     provider: str
     threads: int
+    allow_fallback: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +65,7 @@ class AccuracyRecord:
     correct_hex: str
     environment: Environment
     skipped: int = 0
+    proof: Proof | None = None
 
     def __post_init__(self) -> None:
         bits = int(self.correct_hex or "0", 16).bit_count()
@@ -132,6 +138,8 @@ class LatencyRecord:
     load_average: float
     blocks: tuple[TimedBlock, ...]
     environment: Environment
+    proof: Proof | None = None
+    baseline_proof: Proof | None = None
 
 
 Record = AccuracyRecord | LatencyRecord

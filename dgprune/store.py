@@ -130,13 +130,21 @@ def new_folder(final: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a file whole: readers see the old bytes or the new ones, never a part."""
+    """Writes a text file whole, as `write_bytes` does."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, data: bytes, option: str = "--out") -> None:
+    """Writes a file whole: readers see the old bytes or the new ones, never a part.
+
+    `option` names the file in an error.
+    """
     temporary = _temporary(path)
-    with explained(path):
+    with explained(path, option):
         try:
             temporary.touch()
             with _locked(temporary):
-                temporary.write_text(text, encoding="utf-8")
+                temporary.write_bytes(data)
                 _sync(temporary)
                 temporary.replace(path)
         finally:

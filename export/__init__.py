@@ -1,18 +1,20 @@
 """From a checkpoint to the file that is shipped, with proof that it computes the same.
 
-`from export import export_onnx`: takes a frozen spec and a folder, as the command does.
+`from export import export_onnx`: `artefact = export_onnx(checkpoint, spec, out)`, and
+`dgprune.open_runtime(artefact, runtime)` runs it.
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from export.onnx_export import export_onnx as export_onnx
+    from export.export_checkpoint import export as export
+    from export.export_checkpoint import export_onnx as export_onnx
 
 
 def __getattr__(name: str) -> Any:
-    """The function above, imported when first asked for: torch takes a second."""
-    if name == "export_onnx":
-        from export.onnx_export import export_onnx
+    """The functions above, imported when first asked for: torch takes a second."""
+    if name in ("export", "export_onnx"):
+        from export import export_checkpoint
 
-        return export_onnx
+        return getattr(export_checkpoint, name)
     raise AttributeError(f"module 'export' has no attribute {name!r}")

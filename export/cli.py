@@ -15,26 +15,58 @@ def export(
     checkpoint: Annotated[str, typer.Argument(metavar="CHECKPOINT", help="A checkpoint folder.")],
     data: Data,
     out: Out = Path("runs"),
+    form: Annotated[
+        str, typer.Option("--format", metavar="F", help="onnx, openvino or tensorrt.")
+    ] = "onnx",
+    precision: Annotated[str, typer.Option(metavar="P", help="fp32, fp16, bf16 or int8.")] = "fp32",
     batch: Annotated[
         str, typer.Option(metavar="dynamic|N", help="Batch size of the graph.")
     ] = "dynamic",
+    largest_batch: Annotated[
+        int | None,
+        typer.Option(help="Largest batch of a dynamic TensorRT engine (default: 128)."),
+    ] = None,
     opset: Annotated[int, typer.Option(help="ONNX opset, 18 to 20.")] = 20,
+    with_preprocessing: Annotated[
+        bool,
+        typer.Option("--with-preprocessing", help="Pixels in, probabilities out: uint8, NHWC."),
+    ] = False,
     parity_images: Annotated[
         int, typer.Option(min=1, help="Images a source domain that parity is checked on.")
     ] = 256,
+    calibration_images: Annotated[
+        int | None, typer.Option(help="Source images for int8 and fp16 ranges (default: 256).")
+    ] = None,
+    calibrate_on: Annotated[
+        str, typer.Option(metavar="DOMAINS", help="Source domains for it, comma-separated.")
+    ] = "",
     skip_bad_images: SkipBadImages = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> Done:
-    """Export to ONNX and check it against PyTorch; prints the artefact's folder."""
-    from export.onnx_export import ExportSpec, export_onnx
-    from export.onnx_graph import OnnxSpec
+    """Export to ONNX, OpenVINO or TensorRT, check against PyTorch; prints the artefact's folder."""
+    from export.export_checkpoint import export as run
+    from export.spec import ExportSpec
 
     spec = ExportSpec(
         checkpoint=checkpoint,
         data=data,
-        onnx=OnnxSpec(batch=batch, opset=opset),
+        format=form,  # type: ignore[arg-type]
+        precision=precision,  # type: ignore[arg-type]
+        batch=batch,
+        opset=opset,
+        with_preprocessing=with_preprocessing,
         parity_images=parity_images,
+        calibration_images=256 if calibration_images is None else calibration_images,
+        calibrate_on=tuple(filter(None, calibrate_on.split(","))),
+        largest_batch=128 if largest_batch is None else largest_batch,
         skip_bad_images=skip_bad_images,
     )
-    return finish(export_onnx(spec, out, progress_for(quiet=quiet)), as_json=as_json)
+    spec.refuse_idle(
+        {
+            "--calibration-images": calibration_images,
+            "--calibrate-on": calibrate_on,
+            "--largest-batch": largest_batch,
+        }
+    )
+    return finish(run(spec, out, progress_for(quiet=quiet)), as_json=as_json)

@@ -4,71 +4,71 @@ import contextlib
 import io
 import logging
 import warnings
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import onnx
 import torch
+from torch import Tensor, nn
 
-from dgprune.errors import DgpruneError, require_between
-from dgprune.models import Transformer, set_fused_attention
+from dgprune.errors import DgpruneError
 
-INPUT, OUTPUT = "images", "logits"
+INPUT, OUTPUT, PROBABILITIES = "images", "logits", "probabilities"
+_TYPES = {
+    onnx.TensorProto.FLOAT: "fp32",
+    onnx.TensorProto.FLOAT16: "fp16",
+    onnx.TensorProto.BFLOAT16: "bf16",
+    onnx.TensorProto.INT8: "int8",
+}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OnnxSpec:
-    """How to export: `batch` is "dynamic" or a number of images, `opset` 18 to 20.
+@dataclass(frozen=True, kw_only=True)
+class OnnxGraph:
+    """A checked graph, and the traced program it was written from, for comparing node by node."""
 
-    From 17 on LayerNormalization is one node, which later precisions rely on.
+    model: onnx.ModelProto
+    program: torch.export.ExportedProgram
+
+
+def onnx_graph(
+    module: nn.Module, example: Tensor, *, dynamic: bool, opset: int, output: str = OUTPUT
+) -> OnnxGraph:
+    """The graph of `module` for inputs like `example` [batch, ...]; `dynamic` frees the batch.
+
+    A free batch needs an example of two or more: one would be baked in.
     """
-
-    batch: str = "dynamic"
-    opset: int = 20
-
-    def __post_init__(self) -> None:
-        if self.batch != "dynamic":
-            if not (self.batch.isascii() and self.batch.isdigit()):
-                raise DgpruneError(
-                    f"--batch {self.batch!r} is neither dynamic nor a number of images"
-                )
-            require_between("--batch", int(self.batch), 1, 4096)
-        if not 18 <= self.opset <= 20:
-            raise DgpruneError(f"--opset {self.opset} is outside 18 to 20")
-
-
-def onnx_graph(model: Transformer, spec: OnnxSpec, metadata: dict[str, str]) -> onnx.ModelProto:
-    """The checked graph of `model`: images [batch, 3, px, px] in, logits [batch, classes] out.
-
-    `metadata` is stored in the file, so that it is usable alone.
-    """
-    set_fused_attention(model, False)
-    size = model.patch_embed.img_size
-    # An example batch of one would be baked into a dynamic graph.
-    batch = 2 if spec.batch == "dynamic" else int(spec.batch)
-    example = torch.zeros(batch, 3, *size)
-    dynamic = {0: torch.export.Dim("batch")} if spec.batch == "dynamic" else None
+    free = {0: torch.export.Dim("batch")} if dynamic else None
     with _quiet():
-        program = torch.onnx.export(
-            model.eval(),
+        written = torch.onnx.export(
+            module,
             (example,),
             dynamo=True,
-            opset_version=spec.opset,
+            opset_version=opset,
             input_names=[INPUT],
-            output_names=[OUTPUT],
-            dynamic_shapes=(dynamic,) if dynamic else None,
+            output_names=[output],
+            dynamic_shapes=(free,) if free else None,
             verbose=False,
         )
-    if program is None:
+    if written is None or written.exported_program is None:
         raise DgpruneError(
             "PyTorch's exporter returned no graph; check torch and onnxscript in `doctor`"
         )
-    graph: onnx.ModelProto = program.model_proto
+    graph: onnx.ModelProto = written.model_proto
     _forget_this_machine(graph)
+    require_opset(graph, opset)
+    return OnnxGraph(model=graph, program=written.exported_program)
+
+
+def finish_graph(graph: onnx.ModelProto, metadata: dict[str, str]) -> None:
+    """Stores `metadata` in the graph, so that the file is usable alone, and checks the whole."""
     for key, value in sorted(metadata.items()):
         graph.metadata_props.add(key=key, value=value)
-    onnx.checker.check_model(graph, full_check=True)
-    require_opset(graph, spec.opset)
-    return graph
+    try:
+        onnx.checker.check_model(graph, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise DgpruneError(f"the exported graph is not valid ONNX: {reason}") from error
 
 
 def require_opset(graph: onnx.ModelProto, opset: int) -> None:
@@ -78,13 +78,38 @@ def require_opset(graph: onnx.ModelProto, opset: int) -> None:
         raise DgpruneError(f"the exporter wrote opset {found.get('')}, asked was {opset}")
 
 
-def count_weights(graph: onnx.ModelProto) -> int:
-    """Numbers in the initialisers of floating-point type."""
-    return sum(
+def require_weights(graph: onnx.ModelProto, expected: int) -> None:
+    """Raises DgpruneError where the graph does not hold the `expected` number of weights.
+
+    Scales and zero points of a quantised graph do not count; its biases are int32.
+    """
+    found = sum(
         int(torch.Size(tensor.dims).numel())
         for tensor in graph.graph.initializer
-        if tensor.data_type == onnx.TensorProto.FLOAT
+        if tensor.data_type in (*_TYPES, onnx.TensorProto.INT32)
+        and not tensor.name.endswith(("_scale", "_zero_point"))
     )
+    if not expected <= found <= expected * 1.01 + 64:
+        raise DgpruneError(
+            f"the graph holds {found} weights, the pruned model {expected}: not exported whole"
+        )
+
+
+def layers_of(graph: onnx.ModelProto) -> dict[str, int]:
+    """Convolutions and matrix products by the precision of what they multiply."""
+    types = {tensor.name: _TYPES.get(tensor.data_type, "") for tensor in graph.graph.initializer}
+    inferred = onnx.shape_inference.infer_shapes(graph)
+    for value in inferred.graph.value_info:
+        types.setdefault(value.name, _TYPES.get(value.type.tensor_type.elem_type, ""))
+    for value in (*graph.graph.input, *graph.graph.output):
+        types.setdefault(value.name, _TYPES.get(value.type.tensor_type.elem_type, ""))
+    quantised = {node.output[0] for node in graph.graph.node if node.op_type == "DequantizeLinear"}
+    found: Counter[str] = Counter()
+    for node in graph.graph.node:
+        if node.op_type in ("Conv", "Gemm", "MatMul"):
+            both = set(node.input[:2]) <= quantised
+            found["int8" if both else types.get(node.input[0], "")] += 1
+    return dict(found)
 
 
 def _forget_this_machine(graph: onnx.ModelProto) -> None:
@@ -105,7 +130,7 @@ def _forget_this_machine(graph: onnx.ModelProto) -> None:
 
 
 @contextlib.contextmanager
-def _quiet():  # type: ignore[no-untyped-def]
+def _quiet() -> Iterator[None]:
     """Mutes the exporter's progress and its warnings of its own internals."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level

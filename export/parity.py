@@ -1,72 +1,137 @@
-"""Whether the exported file computes what PyTorch computes, measured on real images."""
+"""Whether what is shipped computes what PyTorch computes, measured on real images."""
 
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from dgprune.artefact import Parity
+from dgprune.artefact import DomainParity, Parity, Precision
+from dgprune.data import Images
 from dgprune.data.preprocessing import Floats
 from dgprune.errors import DgpruneError
-from dgprune.models import Transformer
-
-MIN_COSINE = 0.99999
-MAX_DIFFERENCE = 1e-3
-_CHUNK = 64
+from dgprune.runtimes import Inputs, Runtime
 
 
-def check_parity(model: Transformer, file: Path, inputs: Floats, batch: str) -> Parity:
-    """Compares the logits of `file` in ONNX Runtime with those of `model` on inputs [n, 3, px, px].
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tolerance:
+    """What a precision may cost.
 
-    Raises DgpruneError where a logit is not finite, differs by more than 1e-3 x max(1, |logit|), or
-    the cosine of an image's logits falls under 0.99999.
+    `difference` bounds a logit's, times max(1, |logit|); `cosine` that of an image's logits;
+    `agreement` the share of equal top-1 classes, `accuracy` the change of a domain's, in shares.
     """
-    chunk = _CHUNK if batch == "dynamic" else int(batch)
-    inputs = inputs[: len(inputs) // chunk * chunk] if batch != "dynamic" else inputs
-    if not len(inputs):
-        raise DgpruneError(f"parity needs at least {chunk} images for a batch of {batch}")
-    expected = _torch_logits(model, inputs, chunk)
-    found = _onnx_logits(file, inputs, chunk)
-    difference = np.abs(expected - found)
-    cosine = _cosine(expected, found)
-    parity = Parity(
-        images=len(inputs),
-        max_abs_logit_difference=float(difference.max()),
-        min_cosine=float(cosine.min()),
-        top1_agreements=int((expected.argmax(1) == found.argmax(1)).sum()),
-    )
-    allowed = MAX_DIFFERENCE * np.maximum(1, np.abs(expected))
-    if (
-        not np.isfinite(found).all()
-        or (difference > allowed).any()
-        or parity.min_cosine < MIN_COSINE
-    ):
-        raise DgpruneError(
-            f"{file.name} does not compute what PyTorch does: largest difference of a logit "
-            f"{parity.max_abs_logit_difference:.2g}, smallest cosine {parity.min_cosine:.7f} "
-            f"(allowed {MAX_DIFFERENCE} x max(1, |logit|) and {MIN_COSINE})"
-        )
-    return parity
+
+    cosine: float = -1.0
+    difference: float = float("inf")
+    agreement: float = 0.0
+    accuracy: float = 1.0
+
+
+# Of logits.
+LADDER: dict[Precision, Tolerance] = {
+    "fp32": Tolerance(cosine=0.99999, difference=1e-3),
+    "fp16": Tolerance(cosine=0.9995, agreement=0.995),
+    "bf16": Tolerance(cosine=0.998, agreement=0.99),
+    "int8": Tolerance(agreement=0.97, accuracy=0.01),
+}
+# Of probabilities, which a file with preprocessing inside gives: a cosine says little of them.
+PROBABILITY_LADDER: dict[Precision, Tolerance] = {
+    "fp32": Tolerance(cosine=0.99999, difference=1e-3),
+    "fp16": Tolerance(difference=0.05, agreement=0.995),
+    "bf16": Tolerance(difference=0.1, agreement=0.99),
+    "int8": Tolerance(agreement=0.97, accuracy=0.01),
+}
+
+
+class ParityError(DgpruneError):
+    """The artefact computes something else; `worst` is the image where it shows most."""
+
+    def __init__(self, reason: str, worst: int) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.worst = worst
+
+
+def outputs_of(runtime: Runtime, inputs: Inputs, batch_size: int) -> Floats:
+    """Outputs [n, classes] of every whole batch of inputs [n, ...]."""
+    parts = []
+    for start in range(0, len(inputs), batch_size):
+        runtime.bind([inputs[start : start + batch_size]])
+        runtime.infer(0)
+        parts.append(np.array(runtime.output(0)))
+    return np.concatenate(parts)
 
 
 @torch.no_grad()
-def _torch_logits(model: Transformer, inputs: Floats, chunk: int) -> Floats:
-    starts = range(0, len(inputs), chunk)
-    parts = [model(torch.from_numpy(inputs[start : start + chunk])) for start in starts]
-    logits: Floats = torch.cat(parts).numpy()
-    return logits
+def reference_outputs(module: torch.nn.Module, inputs: Inputs, batch_size: int) -> Floats:
+    """What PyTorch computes in fp32, [n, classes]."""
+    starts = range(0, len(inputs), batch_size)
+    parts = [module(torch.from_numpy(inputs[start : start + batch_size])) for start in starts]
+    outputs: Floats = torch.cat(parts).numpy()
+    return outputs
 
 
-def _onnx_logits(file: Path, inputs: Floats, chunk: int) -> Floats:
-    import onnxruntime
+def compare(
+    expected: Floats, found: Floats, images: Images, allowed: Tolerance, runtime: str
+) -> Parity:
+    """Parity of outputs [n, classes] on `images`; raises ParityError where it leaves `allowed`."""
+    difference = np.abs(expected - found)
+    cosine = _cosine(expected, found)
+    agrees = expected.argmax(1) == found.argmax(1)
+    parity = Parity(
+        images=len(expected),
+        max_abs_logit_difference=float(difference.max()),
+        min_cosine=float(cosine.min()),
+        top1_agreements=int(agrees.sum()),
+        domains=_by_domain(expected, found, images),
+        runtime=runtime,
+    )
+    if not np.isfinite(found).all():
+        worst = int((~np.isfinite(found)).any(1).argmax())
+        raise ParityError("an output is NaN or Inf", worst)
+    _require(parity, difference / np.maximum(1, np.abs(expected)), cosine, agrees, allowed)
+    return parity
 
-    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-    parts = [
-        session.run(None, {name: inputs[start : start + chunk]})[0]
-        for start in range(0, len(inputs), chunk)
-    ]
-    return np.concatenate(parts)
+
+def _require(
+    parity: Parity,
+    difference: Floats,
+    cosine: Floats,
+    agrees: np.ndarray[tuple[int], np.dtype[np.bool_]],
+    allowed: Tolerance,
+) -> None:
+    largest, share = float(difference.max()), float(agrees.mean())
+    if largest > allowed.difference:
+        worst = int(difference.max(1).argmax())
+        told = f"{largest:.2g} x max(1, |logit|), allowed {allowed.difference:g}"
+        raise ParityError(f"a logit differs by {told}", worst)
+    if parity.min_cosine < allowed.cosine:
+        told = f"{parity.min_cosine:.6f}, allowed {allowed.cosine}"
+        raise ParityError(f"the cosine of an image's logits is {told}", int(cosine.argmin()))
+    worst = int(agrees.argmin())
+    if share < allowed.agreement:
+        told = f"{share:.2%} of {parity.images} images, needed {allowed.agreement:.1%}"
+        raise ParityError(f"the top-1 class is the same on {told}", worst)
+    for name, domain in parity.domains.items():
+        lost = (domain.correct_reference - domain.correct) / domain.images
+        if lost > allowed.accuracy:
+            told = f"{lost:.2%} of {domain.images} images, allowed {allowed.accuracy:.0%}"
+            raise ParityError(f"accuracy on {name} falls by {told}", worst)
+
+
+def _by_domain(expected: Floats, found: Floats, images: Images) -> dict[str, DomainParity]:
+    domains = np.array([sample.domain for sample in images.samples[: len(expected)]])
+    before, after = expected.argmax(1), found.argmax(1)
+    labels = images.labels[: len(expected)]
+    parts = {}
+    for name in sorted(set(domains)):
+        here = domains == name
+        parts[str(name)] = DomainParity(
+            images=int(here.sum()),
+            top1_agreements=int((before == after)[here].sum()),
+            correct_reference=int((before == labels)[here].sum()),
+            correct=int((after == labels)[here].sum()),
+        )
+    return parts
 
 
 def _cosine(a: Floats, b: Floats) -> Floats:

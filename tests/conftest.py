@@ -12,7 +12,8 @@ from benchmark.accuracy import EvaluateSpec, evaluate
 from benchmark.latency import LatencySpec, bench
 from dgprune.models import Transformer, create
 from dgprune.source import SourceSpec
-from export.onnx_export import ExportSpec, export_onnx
+from export.export_checkpoint import export
+from export.spec import ExportSpec
 from pruning.finetune_checkpoint import FinetuneSpec, finetune
 from pruning.prune_checkpoint import prune
 from pruning.spec import PruneSpec
@@ -72,7 +73,7 @@ def chain(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> TinyCh
     artefacts = []
     for checkpoint in (dense, pruned):
         spec = ExportSpec(checkpoint=str(checkpoint), data=data)
-        artefacts.append(export_onnx(spec, store).path)
+        artefacts.append(export(spec, store).path)
         evaluate(EvaluateSpec(subject=str(artefacts[-1]), data=data, target=target), records)
     for artefact in artefacts:
         timed = LatencySpec(

@@ -230,7 +230,7 @@ def test_recipe(cli: Cli, old: str, new: str, says: str) -> None:
 @pytest.mark.parametrize("how", ["flipped", "cut", "gone"])
 def test_artefact_is_not_what_its_sidecar_says(cli: Cli, how: str) -> None:
     folder = shutil.copytree(cli.chain.dense_artefact, cli.folder / "artefact")
-    given.damage(folder / "model.onnx", how)
+    given.damage(folder / "model.fp32.onnx", how)
     for command in (evaluate, bench):
         cli.fails(*command(folder, cli.chain, cli.out), says=(str(folder), "artefact.json"))
         assert not cli.out.exists()

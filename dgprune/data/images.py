@@ -23,6 +23,7 @@ class Purpose(Enum):
     TRAIN = "training"
     SELECT = "model selection"
     SCORE = "importance scores"
+    CALIBRATE = "calibration"
     CHECK = "parity"
     TIME = "timing"
     REPORT = "reporting"

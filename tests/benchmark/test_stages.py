@@ -17,8 +17,8 @@ from benchmark.subject import open_subject
 from dgprune.errors import DgpruneError
 from dgprune.records import AccuracyRecord, LatencyRecord, read_records
 from dgprune.statistics import round_log_ratios
-from export.onnx_export import ExportSpec, export_onnx
-from export.onnx_graph import OnnxSpec
+from export.export_checkpoint import export
+from export.spec import ExportSpec
 from tests.conftest import TinyChain
 
 
@@ -59,8 +59,8 @@ def test_evaluating_twice_appends_once(chain: TinyChain, tmp_path: Path) -> None
 
 
 def test_a_fixed_batch_is_padded_not_shortened(chain: TinyChain, tmp_path: Path) -> None:
-    spec = ExportSpec(checkpoint=str(chain.pruned), data=chain.data, onnx=OnnxSpec(batch="4"))
-    fixed = export_onnx(spec, tmp_path / "out").path
+    spec = ExportSpec(checkpoint=str(chain.pruned), data=chain.data, batch="4")
+    fixed = export(spec, tmp_path / "out").path
     for name, subject in (("fixed", fixed), ("dynamic", chain.pruned_artefact)):
         evaluate(evaluate_spec(chain, subject), tmp_path / name)
     bits = [
@@ -80,7 +80,7 @@ def test_a_domain_that_the_model_has_seen_is_not_unseen(chain: TinyChain, tmp_pa
 def test_changed_bytes_are_refused(chain: TinyChain, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(chain.pruned_artefact, copy)
-    with (copy / "model.onnx").open("r+b") as file:
+    with (copy / "model.fp32.onnx").open("r+b") as file:
         file.seek(2000)
         file.write(b"\x00\x01\x02")
     with pytest.raises(DgpruneError, match="SHA-256 differs"):

@@ -22,9 +22,10 @@ RECOVERY = (
     *("--batch-size", "16", "--augmentation", "none"),
 )
 PAPER = ("--engine", "torch-pruning", "--criterion", "taylor", "--ranking", "global", "--no-refit")
+REFIT = ("--refit-images", "4096")
 METHODS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "44 % of the MACs": ("1e-4", ("--macs", "0.44")),
-    "5 % of the MACs": ("1e-3", ("--macs", "0.05")),
+    "44 % of the MACs": ("5e-5", ("--macs", "0.44", *REFIT)),
+    "5 % of the MACs": ("3e-4", ("--macs", "0.05", *REFIT)),
     "torch-pruning, Taylor, global, 0.5": ("1e-4", (*PAPER, "--ratio", "0.5")),
 }
 LABELS = {

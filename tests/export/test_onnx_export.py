@@ -12,12 +12,15 @@ import torch
 
 from dgprune.artefact import open_artefact
 from dgprune.checkpoint import load_model, open_checkpoint
+from dgprune.data import Images, Sample
 from dgprune.errors import DgpruneError
 from dgprune.models import Transformer, blocks_of, create, structure_of
 from dgprune.structure import cost_of
-from export.onnx_export import ExportSpec, export_onnx
-from export.onnx_graph import OnnxSpec, count_weights, onnx_graph
-from export.parity import check_parity
+from export.export_checkpoint import export
+from export.onnx_graph import finish_graph, onnx_graph, require_weights
+from export.parity import LADDER, ParityError, compare
+from export.shipped_model import shipped_model
+from export.spec import ExportSpec
 from pruning.budgets import Budget, Limits
 from pruning.criteria import score
 from pruning.groups import trace_groups
@@ -31,12 +34,28 @@ def logits_of(file: Path, images: np.ndarray) -> np.ndarray:
     return np.asarray(session.run(None, {"images": images})[0])
 
 
+def graph_of(model: Transformer, opset: int = 20) -> onnx.ModelProto:
+    size = model.patch_embed.img_size
+    example = torch.zeros(2, 3, *size)
+    graph = onnx_graph(shipped_model(model), example, dynamic=True, opset=opset).model
+    finish_graph(graph, {})
+    return graph
+
+
+def parity_of(model: Transformer, file: Path, images: np.ndarray) -> int:
+    with torch.no_grad():
+        expected = model(torch.from_numpy(images)).numpy()
+    samples = tuple(Sample(key=str(i), domain="d", label=0) for i in range(len(images)))
+    told = Images(pixels=images, labels=np.zeros(len(images), np.int64), samples=samples)
+    return compare(expected, logits_of(file, images), told, LADDER["fp32"], "").top1_agreements
+
+
 @pytest.mark.parametrize("batch", [1, 2, 7])
 def test_the_dynamic_file_equals_pytorch_at_every_batch(chain: TinyChain, batch: int) -> None:
     images = np.random.default_rng(0).normal(size=(batch, 3, 32, 32)).astype(np.float32)
     model = load_model(open_checkpoint(chain.pruned))
     expected = model(torch.from_numpy(images)).detach().numpy()
-    found = logits_of(chain.pruned_artefact / "model.onnx", images)
+    found = logits_of(chain.pruned_artefact / "model.fp32.onnx", images)
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
@@ -51,7 +70,7 @@ def test_sidecar_tells_what_the_file_is(chain: TinyChain) -> None:
 
 
 def test_the_file_is_usable_alone(chain: TinyChain) -> None:
-    graph = onnx.load(chain.pruned_artefact / "model.onnx")
+    graph = onnx.load(chain.pruned_artefact / "model.fp32.onnx")
     metadata = {entry.key: entry.value for entry in graph.metadata_props}
     assert json.loads(metadata["dgprune.classes"]) == ["class0", "class1"]
     assert json.loads(metadata["dgprune.preprocessing"])["image_size"] == 32
@@ -60,9 +79,12 @@ def test_the_file_is_usable_alone(chain: TinyChain) -> None:
 
 
 def test_the_pruned_weights_alone_are_in_the_file(chain: TinyChain) -> None:
-    graph = onnx.load(chain.pruned_artefact / "model.onnx")
+    graph = onnx.load(chain.pruned_artefact / "model.fp32.onnx")
     parameters = cost_of(open_checkpoint(chain.pruned).structure).parameters
-    assert parameters <= count_weights(graph) < 1.01 * parameters + 64
+    require_weights(graph, parameters)
+    for wrong in (parameters // 2, parameters * 2):
+        with pytest.raises(DgpruneError, match="not exported whole"):
+            require_weights(graph, wrong)
 
 
 def test_the_file_holds_no_path_of_this_machine(chain: TinyChain) -> None:
@@ -71,43 +93,42 @@ def test_the_file_holds_no_path_of_this_machine(chain: TinyChain) -> None:
 
 
 def test_a_static_batch_takes_that_batch_only(chain: TinyChain, tmp_path: Path) -> None:
-    spec = ExportSpec(checkpoint=str(chain.pruned), data=chain.data, onnx=OnnxSpec(batch="3"))
-    file = export_onnx(spec, tmp_path / "out").path / "model.onnx"
+    spec = ExportSpec(checkpoint=str(chain.pruned), data=chain.data, batch="3", parity_images=2)
+    file = export(spec, tmp_path / "out").path / "model.fp32.onnx"
     assert logits_of(file, np.zeros((3, 3, 32, 32), np.float32)).shape == (3, 2)
     with pytest.raises(Exception, match="batch|dimension|Expected"):
         logits_of(file, np.zeros((2, 3, 32, 32), np.float32))
 
 
 def test_the_opset_flag_reaches_the_file(micro: Transformer) -> None:
-    graph = onnx_graph(micro, OnnxSpec(opset=18), {})
+    graph = graph_of(micro, opset=18)
     assert [entry.version for entry in graph.opset_import if entry.domain == ""] == [18]
 
 
-def test_parity_refuses_a_file_of_other_weights(
-    chain: TinyChain, micro: Transformer, tmp_path: Path
-) -> None:
+def test_parity_refuses_a_file_of_other_weights(micro: Transformer, tmp_path: Path) -> None:
     images = np.zeros((4, 3, 32, 32), np.float32)
     file = tmp_path / "other.onnx"
-    file.write_bytes(onnx_graph(micro, OnnxSpec(), {}).SerializeToString())
+    file.write_bytes(graph_of(micro).SerializeToString())
+    assert parity_of(micro, file, images) == 4
     with torch.no_grad():
         micro.head.bias[0] += 0.01
-    with pytest.raises(DgpruneError, match="does not compute what PyTorch does"):
-        check_parity(micro, file, images, "dynamic")
+    with pytest.raises(ParityError, match="a logit differs by"):
+        parity_of(micro, file, images)
 
 
 def test_parity_refuses_what_is_not_a_number(micro: Transformer, tmp_path: Path) -> None:
     with torch.no_grad():
         micro.norm.weight[0] = float("nan")
     file = tmp_path / "nan.onnx"
-    file.write_bytes(onnx_graph(micro, OnnxSpec(), {}).SerializeToString())
-    with pytest.raises(DgpruneError, match="does not compute"):
-        check_parity(micro, file, np.zeros((2, 3, 32, 32), np.float32), "dynamic")
+    file.write_bytes(graph_of(micro).SerializeToString())
+    with pytest.raises(ParityError, match="NaN"):
+        parity_of(micro, file, np.zeros((2, 3, 32, 32), np.float32))
 
 
 @pytest.mark.parametrize("batch", ["0", "many", "-1"])
 def test_a_batch_that_is_none_is_refused(batch: str) -> None:
     with pytest.raises(DgpruneError, match="--batch"):
-        OnnxSpec(batch=batch)
+        ExportSpec(checkpoint="", data="", batch=batch)
 
 
 def test_a_pruned_beit_is_exported_whole(tmp_path: Path) -> None:
@@ -121,7 +142,6 @@ def test_a_pruned_beit_is_exported_whole(tmp_path: Path) -> None:
     plan = make_plan(scores, structure_of(model, name), "local", budget, Limits())
     pruned = apply_plan(model, plan, name)
     file = tmp_path / "beit.onnx"
-    file.write_bytes(onnx_graph(pruned, OnnxSpec(), {}).SerializeToString())
+    file.write_bytes(graph_of(pruned).SerializeToString())
     images = np.random.default_rng(0).normal(size=(4, 3, 32, 32)).astype(np.float32)
-    parity = check_parity(pruned, file, images, "dynamic")
-    assert (parity.images, parity.top1_agreements) == (4, 4)
+    assert parity_of(pruned, file, images) == 4

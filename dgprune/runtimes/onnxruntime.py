@@ -1,0 +1,169 @@
+"""ONNX Runtime through IO binding, on its CPU, CUDA or TensorRT provider."""
+
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from dgprune.data.preprocessing import Floats
+from dgprune.errors import DgpruneError
+from dgprune.proof import Layer, Proof, prove
+from dgprune.records import RuntimeSpec
+from dgprune.runtimes import Inputs, Loadable, check_inputs, first_line
+
+PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+}
+_NAMES = {provider: name for name, provider in PROVIDERS.items()}
+_PRODUCTS = ("Conv", "Gemm", "MatMul", "Attention")  # also inside of fused names
+_FUSED_ATTENTION = ("Attention", "MultiHeadAttention", "PackedAttention", "QAttention")
+_PRECISIONS = {"float": "fp32", "float16": "fp16", "bfloat16": "bf16"}
+
+
+class OnnxRuntime:
+    """One ONNX file in one session; `spec.threads` is the size of its only thread pool."""
+
+    def __init__(self, loadable: Loadable, spec: RuntimeSpec) -> None:
+        self._loadable = loadable
+        self._file = loadable.file
+        self._spec = spec
+        self._session: Any = None
+        self._bindings: list[Any] = []
+        self._first: Inputs | None = None
+
+    def __enter__(self) -> Self:
+        require_own_data(self._file)
+        self._session = self._open(self._options())
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self._bindings.clear()
+        self._session = None
+
+    def bind(self, batches: Sequence[Inputs]) -> None:
+        """Places inputs [batch, ...] on the device; outputs stay in ONNX Runtime's memory."""
+        import onnxruntime
+
+        check_inputs(batches, self._loadable.form, self._file)
+        source, result = self._session.get_inputs()[0], self._session.get_outputs()[0]
+        self._bindings.clear()
+        self._first = batches[0]
+        device = "cpu" if self._spec.provider == "cpu" else "cuda"
+        for batch in batches:
+            binding = self._session.io_binding()
+            if device == "cpu":
+                binding.bind_cpu_input(source.name, batch)
+            else:
+                binding.bind_ortvalue_input(
+                    source.name, onnxruntime.OrtValue.ortvalue_from_numpy(batch, device, 0)
+                )
+            binding.bind_output(result.name, device)
+            self._bindings.append(binding)
+
+    def infer(self, index: int) -> None:
+        """Computes the batch bound at `index`; on a GPU, until the device has finished."""
+        self._session.run_with_iobinding(self._bindings[index])
+        if self._spec.provider != "cpu":
+            self._bindings[index].synchronize_outputs()
+
+    def output(self, index: int) -> Floats:
+        """Outputs [batch, classes] of the last `infer(index)`."""
+        outputs: Floats = self._bindings[index].copy_outputs_to_cpu()[0]
+        return outputs
+
+    def proof(self) -> Proof:
+        """Provider and precision of every node, from a profile of one call in a second session."""
+        assert self._first is not None, "bind before proof"
+        with tempfile.TemporaryDirectory(prefix="dgprune-proof-") as folder:
+            options = self._options()
+            options.enable_profiling = True
+            options.profile_file_prefix = str(Path(folder) / "profile")
+            session = self._open(options)
+            session.run(None, {session.get_inputs()[0].name: self._first})
+            events = json.loads(Path(session.end_profiling()).read_text())
+        return proof_of(events, self._loadable)
+
+    def _options(self) -> Any:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self._spec.threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        if self._spec.provider != "cpu" and not self._spec.allow_fallback:
+            options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+        return options
+
+    def _open(self, options: Any) -> Any:
+        import onnxruntime
+
+        provider = PROVIDERS[self._spec.provider]
+        if provider not in onnxruntime.get_available_providers():
+            raise DgpruneError(
+                f"this ONNX Runtime has no {provider}; install the one for your device "
+                "(dgprune doctor says which)"
+            )
+        try:
+            session = onnxruntime.InferenceSession(self._file, options, providers=[provider])
+        except (
+            Exception
+        ) as error:  # its exception types are private; all mean: this file does not load
+            raise DgpruneError(
+                f"ONNX Runtime cannot load {self._file}: {first_line(error)}"
+            ) from error
+        found = session.get_providers()
+        if found[0] != provider:  # CUDA that is listed, but does not load
+            raise DgpruneError(
+                f"ONNX Runtime fell back to {found[0]}, asked was {provider}; "
+                "check the driver with dgprune doctor"
+            )
+        return session
+
+
+def require_own_data(file: Path) -> None:
+    """Raises DgpruneError where the ONNX file keeps weights in a file that is not beside it."""
+    import onnx
+    from onnx.external_data_helper import ExternalDataInfo, uses_external_data
+
+    try:
+        graph = onnx.load(file, load_external_data=False).graph
+    except Exception as error:  # protobuf's errors are many; all mean: this is no ONNX file
+        raise DgpruneError(f"{file} is not an ONNX file: {first_line(error)}") from None
+    for tensor in filter(uses_external_data, graph.initializer):
+        name = ExternalDataInfo(tensor).location
+        if Path(name).name != name:
+            raise DgpruneError(
+                f"{file} keeps weights in {name!r}, outside of its folder; export again"
+            )
+        if not (file.parent / name).is_file():
+            raise DgpruneError(
+                f"{file} keeps weights in {name!r}, which is missing; restore it beside the file"
+            )
+
+
+def proof_of(events: list[dict[str, Any]], loadable: Loadable) -> Proof:
+    """The proof in the events of one of ONNX Runtime's profiles."""
+    layers, nodes, fused = [], Counter[str](), 0
+    for event in events:
+        told = event.get("args", {})
+        if event.get("cat") != "Node" or "provider" not in told:
+            continue
+        kind, provider = told["op_name"], _NAMES.get(told["provider"], told["provider"])
+        nodes[provider] += 1
+        fused += kind in _FUSED_ATTENTION
+        if any(product in kind for product in _PRODUCTS):
+            name = event["name"].removesuffix("_kernel_time")
+            layers.append(
+                Layer(name=name, kind=kind, precision=_precision(told), provider=provider)
+            )
+    return prove(loadable.wanted, tuple(layers), dict(nodes), fused)
+
+
+def _precision(told: dict[str, Any]) -> str:
+    """The type that a node computes in: that of its first input."""
+    (first, *_) = (kind for entry in told["input_type_shape"] for kind in entry)
+    return "int8" if first in ("int8", "uint8") else _PRECISIONS.get(first, first)

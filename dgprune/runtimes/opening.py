@@ -1,0 +1,107 @@
+"""`open_runtime`: what is to execute an opened artefact or checkpoint.
+
+torch is imported for a checkpoint only: beside another runtime its thread pool would spin.
+"""
+
+from typing import TYPE_CHECKING
+
+from dgprune.artefact import OpenArtefact
+from dgprune.errors import DgpruneError
+from dgprune.proof import Wanted
+from dgprune.records import RuntimeSpec
+from dgprune.runtimes import InputForm, Loadable, Runtime
+
+if TYPE_CHECKING:
+    from dgprune.checkpoint import Checkpoint
+
+# What each runtime executes, and on which providers; the first of a format is its default.
+EXECUTES: dict[str, tuple[str, ...]] = {
+    "onnxruntime": ("onnx",),
+    "openvino": ("openvino", "onnx"),
+    "tensorrt": ("tensorrt",),
+    "torch": ("safetensors",),
+    "torch-compile": ("safetensors",),
+}
+PROVIDERS: dict[str, tuple[str, ...]] = {
+    "onnxruntime": ("cpu", "cuda", "tensorrt"),
+    "openvino": ("cpu",),
+    "tensorrt": ("cuda",),
+    "torch": ("cpu", "cuda"),
+    "torch-compile": ("cpu", "cuda"),
+}
+
+
+def runtime_spec(
+    form: str, runtime: str | None, provider: str | None, threads: int, *, allow_fallback: bool
+) -> RuntimeSpec:
+    """The runtime for a file of format `form`: its default, and its first provider, where None.
+
+    Raises DgpruneError, naming what there is, for a runtime or provider that cannot do it.
+    """
+    fitting = [name for name, formats in EXECUTES.items() if form in formats]
+    name = runtime or fitting[0]
+    if name not in EXECUTES:
+        raise DgpruneError(f"--runtime {name!r} must be one of {', '.join(EXECUTES)}")
+    if name not in fitting:
+        raise DgpruneError(f"{name} does not execute {form}; use {' or '.join(fitting)}")
+    known = PROVIDERS[name]
+    if provider is not None and provider not in known:
+        raise DgpruneError(f"{name} has no --provider {provider!r}; it has {', '.join(known)}")
+    return RuntimeSpec(
+        name=name,
+        provider=provider or known[0],
+        threads=threads,
+        allow_fallback=allow_fallback,
+    )
+
+
+def open_runtime(opened: "OpenArtefact | Checkpoint", spec: RuntimeSpec) -> Runtime:
+    """The runtime of `spec` for an opened artefact or checkpoint, to be entered.
+
+    Raises DgpruneError where that runtime cannot execute it.
+    """
+    loadable = loadable_of(opened, spec)
+    if spec.name in ("torch", "torch-compile"):
+        from dgprune.checkpoint import Checkpoint, load_model
+        from dgprune.runtimes.torch import Torch
+
+        assert isinstance(opened, Checkpoint)
+        return Torch(lambda: load_model(opened), loadable, spec)
+    if spec.name == "openvino":
+        from dgprune.runtimes.openvino import OpenVino
+
+        return OpenVino(loadable, spec)
+    if spec.name == "tensorrt":
+        from dgprune.runtimes.tensorrt import TensorRt
+
+        return TensorRt(loadable, spec)
+    from dgprune.runtimes.onnxruntime import OnnxRuntime
+
+    return OnnxRuntime(loadable, spec)
+
+
+def loadable_of(opened: "OpenArtefact | Checkpoint", spec: RuntimeSpec) -> Loadable:
+    """File, input and what should run of an opened folder."""
+    if not isinstance(opened, OpenArtefact):
+        size = opened.structure.image_size
+        return Loadable(
+            file=opened.path / "weights.safetensors",
+            form=InputForm(image=(3, size, size)),
+            wanted=Wanted(precision="fp32", layers={}, provider=spec.provider),
+            built_with={},
+        )
+    sidecar = opened.artefact
+    size = sidecar.origin.preprocessing.image_size
+    baked = sidecar.with_preprocessing
+    largest = sidecar.built_with.get("largest_batch")
+    return Loadable(
+        file=opened.file,
+        form=InputForm(
+            image=(size, size, 3) if baked else (3, size, size),
+            dtype="uint8" if baked else "float32",
+            batch=None if sidecar.batch == "dynamic" else int(sidecar.batch),
+            largest=int(largest) if largest else None,
+        ),
+        wanted=Wanted(precision=sidecar.precision, layers=sidecar.layers, provider=spec.provider),
+        built_with=sidecar.built_with,
+    )

@@ -1,0 +1,140 @@
+"""Writing the files of an artefact, in every format and precision."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import onnx
+import torch
+from torch import nn
+
+from dgprune.artefact import Calibration
+from dgprune.checkpoint import Checkpoint, load_model
+from dgprune.runtimes import Inputs
+from dgprune.schema import canonical_json
+from dgprune.structure import cost_of
+from export.half_precision import in_fp16
+from export.onnx_graph import (
+    OUTPUT,
+    PROBABILITIES,
+    OnnxGraph,
+    finish_graph,
+    layers_of,
+    onnx_graph,
+    require_weights,
+)
+from export.openvino_model import layers_of_openvino, write_openvino
+from export.quantised import in_int8
+from export.shipped_model import shipped_model
+from export.source_images import SourceImages
+from export.spec import ExportSpec
+
+_SUFFIX = {"onnx": "onnx", "openvino": "xml", "tensorrt": "plan"}
+_LARGEST_MESSAGE = 2_000_000_000  # bytes; protobuf ends at 2 GiB
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """What was written: the main file, all files, and what is known of them.
+
+    `reference` is the fp32 module that parity is measured against, `traced` and `graph` serve to
+    find where an ONNX graph begins to differ from it.
+    """
+
+    file: Path
+    files: list[Path]
+    layers: dict[str, int]
+    reference: nn.Module
+    traced: OnnxGraph
+    graph: onnx.ModelProto
+    kept_fp32: tuple[str, ...] = ()
+    calibration: Calibration | None = None
+    built_with: dict[str, str] = field(default_factory=dict)
+
+
+def write_artefact(
+    folder: Path, checkpoint: Checkpoint, spec: ExportSpec, images: SourceImages
+) -> Written:
+    """Writes the file or files of `spec.format` and `spec.precision` into `folder`."""
+    reference, traced = _trace(checkpoint, spec)
+    batches, calibration = images.for_calibration() if spec.needs_calibration else ([], None)
+    graph, kept = _in_precision(traced, spec, batches)
+    metadata = _metadata(checkpoint)
+    finish_graph(graph, metadata)
+    require_weights(graph, cost_of(checkpoint.structure).parameters)
+    file = folder / f"model.{spec.precision}.{_SUFFIX[spec.format]}"
+    layers, built_with = layers_of(graph), {}
+    if spec.format == "onnx":
+        files = _save_onnx(graph, file)
+    elif spec.format == "openvino":
+        write_openvino(graph, file, spec.precision, batches, metadata)
+        files = [file, file.with_suffix(".bin")]
+        layers = layers_of_openvino(file, spec.precision)
+    else:
+        from export.tensorrt_engine import build_engine
+
+        built_with = build_engine(graph, file, spec, images.progress)
+        files = [file]
+    return Written(
+        file=file,
+        files=files,
+        layers=layers,
+        reference=reference,
+        traced=traced,
+        graph=graph,
+        kept_fp32=tuple(kept),
+        calibration=calibration,
+        built_with=built_with,
+    )
+
+
+def _trace(checkpoint: Checkpoint, spec: ExportSpec) -> tuple[nn.Module, OnnxGraph]:
+    """The fp32 module, and the graph in the type that it is exported in: bf16 or fp32."""
+    preprocessing = checkpoint.meta.origin.preprocessing if spec.with_preprocessing else None
+    reference = shipped_model(load_model(checkpoint), preprocessing=preprocessing)
+    bfloat16 = spec.precision == "bf16" and spec.format != "openvino"
+    module = reference
+    if bfloat16:
+        module = shipped_model(load_model(checkpoint), bfloat16=True, preprocessing=preprocessing)
+    size = checkpoint.structure.image_size
+    count = 2 if spec.batch == "dynamic" else int(spec.batch)
+    example = torch.zeros(count, 3, size, size)
+    if spec.with_preprocessing:
+        example = torch.zeros(count, size, size, 3, dtype=torch.uint8)
+    output = PROBABILITIES if spec.with_preprocessing else OUTPUT
+    traced = onnx_graph(
+        module, example, dynamic=spec.batch == "dynamic", opset=spec.opset, output=output
+    )
+    return reference, traced
+
+
+def _in_precision(
+    traced: OnnxGraph, spec: ExportSpec, batches: list[Inputs]
+) -> tuple[onnx.ModelProto, list[str]]:
+    """The graph in the precision that the file has, and the nodes that stay fp32.
+
+    OpenVINO lowers precision itself, so it gets the fp32 graph.
+    """
+    if spec.format == "openvino" or spec.precision in ("fp32", "bf16"):
+        return traced.model, []
+    if spec.precision == "fp16":
+        return in_fp16(traced.model, batches)
+    return in_int8(traced.model, batches), []
+
+
+def _metadata(checkpoint: Checkpoint) -> dict[str, str]:
+    origin = checkpoint.meta.origin
+    return {
+        "dgprune.checkpoint": checkpoint.meta.digest,
+        "dgprune.classes": canonical_json(list(origin.classes)),
+        "dgprune.preprocessing": canonical_json(origin.preprocessing),
+    }
+
+
+def _save_onnx(graph: onnx.ModelProto, file: Path) -> list[Path]:
+    """Writes the graph; its weights beside it where one file cannot hold them."""
+    if graph.ByteSize() < _LARGEST_MESSAGE:
+        file.write_bytes(graph.SerializeToString(deterministic=True))
+        return [file]
+    data = file.with_name(f"{file.name}.data")
+    onnx.save(graph, file, save_as_external_data=True, location=data.name)
+    return [file, data]
