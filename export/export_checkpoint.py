@@ -153,8 +153,11 @@ def _first_node(written: Written, spec: ExportSpec, batch: Inputs) -> str:
     """Where the written file begins to differ on `batch`; empty for an engine, which is sealed."""
     if spec.format == "tensorrt":
         return ""
-    on_openvino = spec.format == "openvino" or spec.precision == "bf16"
-    inside = OpenVinoGraph(written.file) if on_openvino else OrtGraph(written.graph)
+    bfloat16 = spec.precision == "bf16"
+    on_openvino = spec.format == "openvino" or bfloat16
+    inside = (
+        OpenVinoGraph(written.file, bfloat16=bfloat16) if on_openvino else OrtGraph(written.graph)
+    )
     return first_difference(inside, written.traced.program, batch, spec.precision)
 
 

@@ -1,5 +1,7 @@
 """Where a file that fails parity begins to differ from PyTorch."""
 
+import math
+
 import numpy as np
 import torch
 
@@ -43,7 +45,6 @@ def _differs(a: Values, b: Values, precision: Precision) -> bool:
     allowed = LADDER[precision]
     if precision == "fp32":
         return bool((np.abs(a - b) > allowed.difference * np.maximum(1, np.abs(a))).any())
-    norm = float(np.linalg.norm(a) * np.linalg.norm(b))
-    if norm < 1e-12:
-        return float(np.abs(a - b).max()) > 1e-3
-    return float((a * b).sum()) / norm < (allowed.cosine if allowed.cosine > 0 else _SHOWN_BY)
+    cosine = allowed.cosine if allowed.cosine > 0 else _SHOWN_BY
+    distance = float(np.linalg.norm(a - b)) / max(float(np.linalg.norm(a)), 1e-6)
+    return distance > math.sqrt(2 * (1 - cosine))  # that of two unit vectors with this cosine

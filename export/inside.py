@@ -89,8 +89,9 @@ class MarkedSession:
 class OpenVinoGraph:
     """A file (.xml or .onnx) in OpenVINO; its tensors keep the names that ONNX gave them."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, *, bfloat16: bool = False) -> None:
         self._file = file
+        self._hint = {"INFERENCE_PRECISION_HINT": "bf16" if bfloat16 else "f32"}
 
     def nodes(self) -> list[Node]:
         """Nodes in the order that they are computed in."""
@@ -111,7 +112,7 @@ class OpenVinoGraph:
         model = core.read_model(self._file)
         already = {name for output in model.outputs for name in output.get_names()}
         model.add_outputs([name for name in names if name not in already])
-        results = core.compile_model(model, "CPU")([batch])
+        results = core.compile_model(model, "CPU", self._hint)([batch])
         found = {name: value for out, value in results.items() for name in out.get_names()}
         return {name: np.asarray(found[name]) for name in names}
 

@@ -79,16 +79,18 @@ def require_opset(graph: onnx.ModelProto, opset: int) -> None:
 
 
 def require_weights(graph: onnx.ModelProto, expected: int) -> None:
-    """Raises DgpruneError where the graph does not hold the `expected` number of weights.
+    """Raises DgpruneError where the graph does not use the `expected` number of weights.
 
-    Scales and zero points of a quantised graph do not count; its biases are int32.
+    Weights are counted where they are used, for equal ones are stored once (in bf16 many norms are
+    still all ones). Scales and zero points of a quantised graph do not count; its biases are int32.
     """
-    found = sum(
-        int(torch.Size(tensor.dims).numel())
+    sizes = {
+        tensor.name: int(torch.Size(tensor.dims).numel())
         for tensor in graph.graph.initializer
         if tensor.data_type in (*_TYPES, onnx.TensorProto.INT32)
         and not tensor.name.endswith(("_scale", "_zero_point"))
-    )
+    }
+    found = sum(sizes.get(name, 0) for node in graph.graph.node for name in node.input)
     if not expected <= found <= expected * 1.01 + 64:
         raise DgpruneError(
             f"the graph holds {found} weights, the pruned model {expected}: not exported whole"

@@ -1,4 +1,4 @@
-"""int8: quantise and dequantise nodes around every product with weights, ranges from images.
+"""int8: quantise and dequantise nodes around every matrix product with weights.
 
 Symmetric and signed on both sides, weights per channel, activations per tensor, as TensorRT needs
 it and ONNX Runtime fuses it. Ranges end at the 99.99th percentile of the absolute value: measured
@@ -17,7 +17,7 @@ import onnx
 from dgprune.runtimes import Inputs
 
 PERCENTILE = 99.99
-_WITH_WEIGHTS = ("Conv", "Gemm", "MatMul")
+_WITH_WEIGHTS = ("Gemm", "MatMul")
 
 
 class _Batches:
@@ -41,9 +41,10 @@ class _Batches:
 
 
 def in_int8(graph: onnx.ModelProto, inputs: Sequence[Inputs]) -> onnx.ModelProto:
-    """`graph` with every convolution and matrix product with weights between int8 tensors.
+    """`graph` with every matrix product with weights between int8 tensors.
 
-    `inputs` are calibration batches. Products of two activations, LayerNorm and softmax stay.
+    `inputs` are calibration batches. Products of two activations, LayerNorm and softmax stay, and
+    so does the patch embedding, which ONNX Runtime would not run in int8 behind these nodes.
     """
     from onnxruntime.quantization import (
         CalibrationMethod,

@@ -36,6 +36,11 @@ class OnnxRuntime:
         self._first: Inputs | None = None
 
     def __enter__(self) -> Self:
+        if (self._loadable.wanted.precision, self._spec.provider) == ("bf16", "cpu"):
+            raise DgpruneError(
+                f"ONNX Runtime's CPU provider has no bf16 kernels for {self._file}; "
+                "use --runtime openvino"
+            )
         require_own_data(self._file)
         self._session = self._open(self._options())
         return self
