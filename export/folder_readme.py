@@ -21,12 +21,10 @@ scores = session.run(None, {{"{input}": x}})[0][0]
 print(classes[scores.argmax()])
 """
 _OPENVINO = """\
-core = openvino.Core()
-network = core.read_model("{file}")
-classes = json.loads(network.get_rt_info(["dgprune", "classes"]).astype(str))
-model = core.compile_model(network, "CPU", {{"INFERENCE_PRECISION_HINT": "{hint}"}})
+network = openvino.Core().read_model("{file}")
+model = openvino.Core().compile_model(network, "CPU", {{"INFERENCE_PRECISION_HINT": "{hint}"}})
 scores = model([x])[0][0]
-print(classes[scores.argmax()])
+print(json.loads(network.get_rt_info(["dgprune", "classes"]).astype(str))[scores.argmax()])
 """
 _TENSORRT = """\
 engine = trt.Runtime(trt.Logger()).deserialize_cuda_engine(open("{file}", "rb").read())

@@ -33,7 +33,7 @@ class OnnxRuntime:
         self._spec = spec
         self._session: Any = None
         self._bindings: list[Any] = []
-        self._first: Inputs | None = None
+        self._batches: list[Inputs] = []
 
     def __enter__(self) -> Self:
         if (self._loadable.wanted.precision, self._spec.provider) == ("bf16", "cpu"):
@@ -47,6 +47,7 @@ class OnnxRuntime:
 
     def __exit__(self, *failure: object) -> None:
         self._bindings.clear()
+        self._batches.clear()
         self._session = None
 
     def bind(self, batches: Sequence[Inputs]) -> None:
@@ -56,7 +57,7 @@ class OnnxRuntime:
         check_inputs(batches, self._loadable.form, self._file)
         source, result = self._session.get_inputs()[0], self._session.get_outputs()[0]
         self._bindings.clear()
-        self._first = batches[0]
+        self._batches = list(batches)  # a binding reads them in place
         device = "cpu" if self._spec.provider == "cpu" else "cuda"
         for batch in batches:
             binding = self._session.io_binding()
@@ -82,13 +83,12 @@ class OnnxRuntime:
 
     def proof(self) -> Proof:
         """Provider and precision of every node, from a profile of one call in a second session."""
-        assert self._first is not None, "bind before proof"
         with tempfile.TemporaryDirectory(prefix="dgprune-proof-") as folder:
             options = self._options()
             options.enable_profiling = True
             options.profile_file_prefix = str(Path(folder) / "profile")
             session = self._open(options)
-            session.run(None, {session.get_inputs()[0].name: self._first})
+            session.run(None, {session.get_inputs()[0].name: self._batches[0]})
             events = json.loads(Path(session.end_profiling()).read_text())
         return proof_of(events, self._loadable)
 

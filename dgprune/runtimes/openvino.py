@@ -26,6 +26,7 @@ class OpenVino:
         self._spec = spec
         self._compiled: Any = None
         self._requests: list[Any] = []
+        self._batches: list[Inputs] = []
 
     def __enter__(self) -> Self:
         import openvino
@@ -60,6 +61,7 @@ class OpenVino:
 
     def __exit__(self, *failure: object) -> None:
         self._requests.clear()
+        self._batches.clear()
         self._compiled = None
 
     def bind(self, batches: Sequence[Inputs]) -> None:
@@ -68,6 +70,7 @@ class OpenVino:
 
         check_inputs(batches, self._loadable.form, self._loadable.file)
         self._requests.clear()
+        self._batches = list(batches)  # the requests read them in place, and do not keep them
         for batch in batches:
             request = self._compiled.create_infer_request()
             request.set_input_tensor(openvino.Tensor(batch, shared_memory=True))

@@ -1,0 +1,198 @@
+"""TensorRT without a GPU: the names against both majors, the order of calls against a fake."""
+
+import ast
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from benchmark.accuracy import EvaluateSpec, evaluate
+from benchmark.subject import open_subject
+from dgprune.artefact import SIDECAR, open_artefact
+from dgprune.errors import DgpruneError
+from dgprune.records import AccuracyRecord, RuntimeSpec, read_records
+from dgprune.runtimes import cuda_device
+from dgprune.schema import canonical_json, seal
+from export.export_checkpoint import export
+from export.spec import ExportSpec
+from tests.conftest import TinyChain
+from tests.fakes import tensorrt as fake
+
+ROOT = Path(__file__).parents[2]
+API: dict[str, dict[str, Any]] = json.loads(
+    (ROOT / "tests" / "fixtures" / "tensorrt_api.json").read_text()
+)
+SHARED = ROOT.parent / "shared" / "tensorrt-api"
+SOURCES = ("dgprune/runtimes/tensorrt.py", "export/tensorrt_engine.py")
+FAKED = (
+    *("Builder", "IBuilderConfig", "OnnxParser", "ParserError", "IOptimizationProfile"),
+    *("ITimingCache", "Runtime", "ICudaEngine", "IExecutionContext", "EngineInspector"),
+)
+
+
+def names_used(path: Path) -> Iterator[tuple[str, str]]:
+    """`("Builder", "")` and `("BuilderFlag", "TF32")` of every `trt.` in a file."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        chain: list[str] = []
+        while isinstance(node, ast.Attribute):
+            chain.insert(0, node.attr)
+            node = node.value
+        base = node.id if isinstance(node, ast.Name) else ""
+        if base == "self" and chain[:1] == ["_trt"]:
+            base, chain = "trt", chain[1:]
+        if base == "trt" and chain:
+            yield chain[0], chain[1] if len(chain) > 1 else ""
+
+
+@pytest.mark.parametrize("major", API)
+def test_every_name_that_the_code_uses_exists(major: str) -> None:
+    used = {name for source in SOURCES for name in names_used(ROOT / source)}
+    assert ("NetworkDefinitionCreationFlag", "STRONGLY_TYPED") in used
+    for owner, name in used:
+        assert owner in API[major], owner
+        assert not name or name == "__init__" or name in API[major][owner], (owner, name)
+
+
+@pytest.mark.parametrize("major", API)
+@pytest.mark.parametrize("name", FAKED)
+def test_the_fake_offers_nothing_that_tensorrt_does_not(major: str, name: str) -> None:
+    own = {"detail", "profile", "model", "graph", "layers"}  # how the fake works inside
+    offered = {n for n in vars(getattr(fake, name)) if not n.startswith("_")} - own
+    assert offered <= set(API[major][name]), (name, offered)
+
+
+@pytest.mark.shared
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the list of TensorRT's names is not beside this")
+@pytest.mark.parametrize("major", API)
+def test_the_fixture_is_what_the_bindings_have(major: str) -> None:
+    real = json.loads((SHARED / f"{major}.json").read_text())
+    for owner, names in API[major].items():
+        if owner != "__version__":
+            there = {*real[owner].get("attrs", []), *real[owner].get("enum", [])}
+            assert set(names) == {name for name in there if not name.startswith("_")}
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
+    """A machine with a GPU and TensorRT, as the fake has them."""
+    monkeypatch.setitem(sys.modules, "tensorrt", fake.module("10.16.1.11"))
+    monkeypatch.setattr(cuda_device, "require_cuda", fake.device())
+    monkeypatch.setattr(cuda_device, "Buffer", fake.Buffer)
+    monkeypatch.setattr(cuda_device, "Stream", fake.Stream)
+    monkeypatch.setenv("DGPRUNE_CACHE", str(tmp_path / "cache"))
+    fake.CALLS.clear()
+    return monkeypatch
+
+
+def spec_of(chain: TinyChain, **change: Any) -> ExportSpec:
+    given = {"checkpoint": str(chain.pruned), "data": chain.data, "format": "tensorrt"}
+    return ExportSpec(**given, calibration_images=8, **change)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_an_engine_is_built_checked_and_evaluated(
+    gpu: pytest.MonkeyPatch, chain: TinyChain, tmp_path: Path, precision: str
+) -> None:
+    folder = export(spec_of(chain, precision=precision, largest_batch=40), tmp_path / "s").path
+    sidecar = open_artefact(folder).artefact
+    assert sidecar.built_with["tensorrt"] == "10.16.1.11"
+    assert sidecar.built_with["device"] == "Fake H1"
+    head = fake.read(folder / f"model.{precision}.plan")
+    assert head["detail"]
+    assert head["profile"]["images"] == [[1, 3, 32, 32], [8, 3, 32, 32], [40, 3, 32, 32]]
+    order = [call for call in fake.CALLS if not call.startswith("timing")]
+    assert order[:4] == ["create_network", "parse", "build", "deserialize"]
+    records = tmp_path / "r.jsonl"
+    asked = EvaluateSpec(subject=str(folder), data=chain.data, target=chain.target)
+    evaluate(asked, records)
+    for entry in read_records(records):
+        assert isinstance(entry.record, AccuracyRecord)
+        assert entry.record.runtime.name == "tensorrt"
+        assert entry.record.proof is not None and entry.record.proof.fallbacks == ()
+        assert entry.record.proof.precisions[precision] >= 17
+
+
+def test_timings_of_a_build_are_kept_for_the_next(
+    gpu: pytest.MonkeyPatch, chain: TinyChain, tmp_path: Path
+) -> None:
+    for name in ("one", "two"):
+        export(spec_of(chain), tmp_path / name)
+    gpu.setattr(cuda_device, "require_cuda", fake.device("Fake A1", "8.0"))
+    export(spec_of(chain), tmp_path / "three")
+    found = [call for call in fake.CALLS if call.startswith("timing")]
+    assert [call.split()[3] for call in found] == ["0", "7", "0"]  # another device: anew
+
+
+def test_a_static_batch_needs_no_profile(
+    gpu: pytest.MonkeyPatch, chain: TinyChain, tmp_path: Path
+) -> None:
+    folder = export(spec_of(chain, batch="2"), tmp_path / "s").path
+    assert fake.read(folder / "model.fp32.plan")["profile"] == {}
+
+
+def open_here(folder: Path) -> None:
+    with open_subject(folder).run(RuntimeSpec(name="tensorrt", provider="cuda", threads=1)):
+        pass
+
+
+def test_an_engine_of_another_version_or_gpu_is_refused(
+    gpu: pytest.MonkeyPatch, chain: TinyChain, tmp_path: Path
+) -> None:
+    folder = export(spec_of(chain), tmp_path / "s").path
+    open_here(folder)
+    gpu.setattr(cuda_device, "require_cuda", fake.device("Fake A1", "8.0"))
+    with pytest.raises(DgpruneError, match="built for device Fake H1, here is Fake A1; export it"):
+        open_here(folder)
+    gpu.setattr(cuda_device, "require_cuda", fake.device())
+    gpu.setitem(sys.modules, "tensorrt", fake.module("11.4.0.106"))
+    with pytest.raises(DgpruneError, match=r"built for tensorrt 10.16.1.11, here is 11.4.0.106"):
+        open_here(folder)
+
+
+def test_a_batch_beyond_the_profile_is_refused(
+    gpu: pytest.MonkeyPatch, chain: TinyChain, tmp_path: Path
+) -> None:
+    subject = open_subject(export(spec_of(chain, largest_batch=32), tmp_path / "s").path)
+    with subject.run(RuntimeSpec(name="tensorrt", provider="cuda", threads=1)) as runtime:
+        runtime.bind([np.zeros((32, 3, 32, 32), np.float32)])
+        with pytest.raises(DgpruneError, match="batches up to 32, got 33"):
+            runtime.bind([np.zeros((33, 3, 32, 32), np.float32)])
+
+
+def test_a_file_that_is_no_engine_is_one_line(
+    gpu: pytest.MonkeyPatch, chain: TinyChain, tmp_path: Path
+) -> None:
+    folder = export(spec_of(chain), tmp_path / "s").path
+    file = folder / "model.fp32.plan"
+    file.write_bytes(b"no engine")
+    sidecar = json.loads((folder / SIDECAR).read_text())
+    del sidecar["id"]
+    from dgprune.schema import file_sha256
+
+    sidecar["sha256"] = sidecar["files"][file.name] = file_sha256(file)
+    (folder / SIDECAR).write_text(canonical_json(seal(sidecar)))
+    with pytest.raises(DgpruneError, match="cannot load .*: magic tag does not match; export"):
+        open_here(folder)
+
+
+def test_a_graph_that_tensorrt_cannot_read_is_one_line(
+    gpu: pytest.MonkeyPatch, chain: TinyChain, tmp_path: Path
+) -> None:
+    gpu.setattr(fake.OnnxParser, "parse", lambda self, model: bool(setattr(self, "num_errors", 1)))
+    with pytest.raises(DgpruneError, match="cannot read the graph: no importer for this node$"):
+        export(spec_of(chain), tmp_path / "s")
+    assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_without_a_gpu_nothing_of_tensorrt_is_touched(
+    chain: TinyChain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorrt", None)  # importing it would raise
+    with pytest.raises(DgpruneError, match="--format tensorrt needs an NVIDIA GPU and its driver"):
+        export(spec_of(chain), tmp_path / "s")
