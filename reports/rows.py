@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from dgprune.errors import DgpruneError
 from dgprune.lineage import spec_of
-from dgprune.records import AccuracyRecord, Entry, LatencyRecord, Subject
+from dgprune.records import AccuracyRecord, Entry, LatencyRecord, Record, Subject
 from dgprune.schema import canonical_json
 from dgprune.statistics import (
     Interval,
@@ -93,6 +93,14 @@ class Row:
         return spec_of(self.subject.lineage, "finetune") is not None
 
     @property
+    def fallbacks(self) -> tuple[str, ...]:
+        """What ran otherwise than asked, as the user allowed, in accuracy or latency."""
+        proofs = [cell.record.proof for cell in self.accuracy.values()]
+        for timed in self.speed.values():
+            proofs += [timed.record.proof, timed.record.baseline_proof]
+        return tuple(dict.fromkeys(text for proof in proofs if proof for text in proof.fallbacks))
+
+    @property
     def unseen(self) -> AccuracyCell | None:
         """Its accuracy on the held-out domain, where it was measured."""
         return self.accuracy.get(self.subject.origin.target)
@@ -138,15 +146,21 @@ def tables(entries: Sequence[Entry]) -> tuple[Table, ...]:
     """One table an experiment, rows in order of budget and name."""
     groups: dict[tuple[str, ...], list[Entry]] = defaultdict(list)
     for entry in entries:
-        groups[_experiment(entry.record.subject)].append(entry)
+        groups[_experiment(entry.record)].append(entry)
     return tuple(_table(groups[key]) for key in sorted(groups))
 
 
-def _experiment(subject: Subject) -> tuple[str, ...]:
+def _experiment(record: Record) -> tuple[str, ...]:
+    """What one table holds: one model and data, in one format and precision, on one runtime.
+
+    Accuracy and latency of a file stand together only where the same runtime computed both.
+    """
+    subject, runtime = record.subject, record.runtime
     origin = subject.origin
     size = str(origin.preprocessing.image_size)
     data = (origin.data_name, origin.target, origin.data_digest, origin.split_digest)
-    return (origin.model, size, *data)
+    executed = (subject.format, subject.precision, runtime.name, runtime.provider)
+    return (origin.model, size, *data, *executed)
 
 
 def _table(entries: list[Entry]) -> Table:
@@ -175,10 +189,12 @@ def _table(entries: list[Entry]) -> Table:
         row.speed.clear()
         row.speed.update(by_size)
     ordered = sorted(rows.values(), key=lambda r: (r.budget, r.subject.label, r.subject.sha256))
-    origin = entries[0].record.subject.origin
+    first = entries[0].record
+    origin = first.subject.origin
     return Table(
         title=f"{origin.model} at {origin.preprocessing.image_size} px on {origin.data_name}, "
-        f"{origin.target} held out",
+        f"{origin.target} held out ({first.subject.format} {first.subject.precision} "
+        f"on {first.runtime.name}, {first.runtime.provider})",
         target=origin.target,
         domains=tuple(sorted({domain for row in ordered for domain in row.accuracy})),
         batch_sizes=tuple(sorted({size for row in ordered for size in row.speed})),

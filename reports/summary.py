@@ -70,6 +70,9 @@ def warnings(table: Table) -> list[str]:
         found.append(
             f"Never trained on this data, so no claim may rest on it: {', '.join(untrained)}."
         )
+    for row in table.rows:
+        for text in row.fallbacks:
+            found.append(f"Allowed to fall back: {row.subject.label}: {text}.")
     cells = [cell for row in table.rows for cell in row.speed.values()]
     moving = [cell for cell in cells if not cell.record.stationary]
     if moving:

@@ -324,3 +324,31 @@ def test_a_leftover_of_a_killed_run_is_not_published(chain: TinyChain, tmp_path:
     report([chain.records, more], tmp_path / "out")
     assert "domain9" in (tmp_path / "out" / "report.md").read_text()
     assert not (tmp_path / "out" / ".new").exists()
+
+
+def test_files_of_two_runtimes_stand_in_two_tables(chain: TinyChain, tmp_path: Path) -> None:
+    def elsewhere(record: Record) -> Record:
+        return replace(record, runtime=replace(record.runtime, name="openvino"))
+
+    other = changed(chain, tmp_path / "other", elsewhere)
+    entries = [*read_records(chain.records), *read_records(other)]
+    found = tables(entries)
+    assert [table.title.split(" (")[1] for table in found] == [
+        "onnx fp32 on onnxruntime, cpu)",
+        "onnx fp32 on openvino, cpu)",
+    ]
+    assert len(found[0].rows) == len(found[1].rows) == 2
+
+
+def test_an_allowed_fallback_is_told(chain: TinyChain, tmp_path: Path) -> None:
+    def fallen(record: Record) -> Record:
+        assert record.proof is not None
+        return replace(record, proof=replace(record.proof, fallbacks=("asked fp16, but ran fp32",)))
+
+    (table,) = tables(read_records(changed(chain, tmp_path / "r", fallen)))
+    told = [line for line in warnings(table) if line.startswith("Allowed to fall back")]
+    assert "Allowed to fall back: taylor-50: asked fp16, but ran fp32." in told
+    page = report([tmp_path / "r"], tmp_path / "out").path
+    assert "asked fp16, but ran fp32" in page.read_text()
+    (plain,) = tables(read_records(chain.records))
+    assert not any("fall back" in line for line in warnings(plain))
