@@ -18,9 +18,11 @@ WRONG_VALUES = {
     "--warmup-epochs -1 nan; --label-smoothing -0.1 1.5 nan; --distill-weight -0.1 1.1 nan; "
     f"--temperature 0 -1 nan; --augmentation foto; --seed -1 {2**64}; --image-size 0 7 1000000",
     "prune": "--score-images 0 -1; --seed -1; --criterion hesian; --ranking lokal",
-    "export": f"--batch 0 -1 x {10**22}; --opset 17 99",
-    "evaluate": "--batch-size 0 -1",
-    "bench": f"--batch 0 x 1,,2 {10**12}; --threads 0 -1 4096; --tier smoek; --seed -1",
+    "export": f"--batch 0 -1 x {10**22}; --opset 17 99; --format onxx; --precision fp8; "
+    "--parity-images 0 -1; --largest-batch 0",
+    "evaluate": "--batch-size 0 -1; --runtime ort tensorrt; --provider gpu",
+    "bench": f"--batch 0 x 1,,2 {10**12}; --threads 0 -1 4096; --tier smoek; --seed -1; "
+    "--runtime ort torch; --provider gpu",
 }
 
 

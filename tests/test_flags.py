@@ -206,11 +206,19 @@ def test_flags_of_a_speedup_reach_the_search(
 
 
 @pytest.mark.parametrize(
-    ("flag", "value", "field"), [("--batch", "4", "batch"), ("--opset", "19", "opset")]
+    ("flag", "value", "field"),
+    [
+        ("--batch", "4", "batch"),
+        ("--opset", "19", "opset"),
+        ("--precision", "fp16", "precision"),
+        ("--format", "openvino", "format"),
+    ],
 )
 def test_export_flags_reach_the_sidecar(
     chain: TinyChain, tmp_path: Path, flag: str, value: str, field: str
 ) -> None:
+    if value == "openvino":
+        pytest.importorskip("openvino")
     where = ("--data", chain.data, "--out", str(tmp_path))
     artefact = run("export", str(chain.pruned), *where, flag, value).path
     assert str(getattr(open_artefact(artefact).artefact, field)) == value
@@ -220,6 +228,55 @@ def test_parity_images_reach_the_sidecar(chain: TinyChain, tmp_path: Path) -> No
     where = ("--data", chain.data, "--out", str(tmp_path), "--parity-images", "1")
     artefact = run("export", str(chain.pruned), *where).path
     assert open_artefact(artefact).artefact.parity.images == 2
+
+
+def test_calibration_flags_reach_the_sidecar(chain: TinyChain, tmp_path: Path) -> None:
+    flags = ("--calibration-images", "4", "--calibrate-on", "domain1", "--with-preprocessing")
+    where = ("--data", chain.data, "--out", str(tmp_path), "--precision", "int8")
+    sidecar = open_artefact(run("export", str(chain.pruned), *where, *flags).path).artefact
+    assert sidecar.calibration is not None
+    assert (sidecar.calibration.images, sidecar.calibration.domains) == (4, ("domain1",))
+    assert sidecar.with_preprocessing and sidecar.output_name == "probabilities"
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        (("--calibration-images", "4"), "--calibration-images does nothing for onnx fp32; remove"),
+        (("--calibrate-on", "domain1"), "--calibrate-on does nothing for onnx fp32; remove"),
+        (("--largest-batch", "4"), "--largest-batch is for --format tensorrt --batch dynamic"),
+        (("--format", "onxx"), "--format 'onxx' must be one of onnx, openvino, tensorrt"),
+        (("--precision", "int4"), "--precision 'int4' must be one of fp32, fp16, bf16, int8"),
+        (("--precision", "int8", "--calibrate-on", "domain2"), "domain2: that domain is held out"),
+        (("--precision", "int8", "--calibration-images", "0"), "--calibration-images 0"),
+    ],
+)
+def test_export_options_that_do_nothing_or_are_wrong_are_refused(
+    chain: TinyChain,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    flags: tuple[str, ...],
+    reason: str,
+) -> None:
+    where = ("--data", chain.data, "--out", str(tmp_path / "out"))
+    assert cli._exit_code(["export", str(chain.pruned), *where, *flags]) == 2
+    assert reason in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("command", ["evaluate", "bench"])
+def test_runtime_flags_reach_the_record(chain: TinyChain, tmp_path: Path, command: str) -> None:
+    pytest.importorskip("openvino")
+    file = tmp_path / "records.jsonl"
+    where = ("--data", chain.data, "--records", str(file), "--runtime", "openvino")
+    timed = ("--batch", "1", "--tier", "smoke")
+    more = ("--target", chain.target) if command == "evaluate" else timed
+    flags = ("--provider", "cpu", "--allow-fallback")
+    run(command, str(chain.pruned_artefact), *where, *more, *flags)
+    for entry in read_records(file):
+        runtime = entry.record.runtime
+        assert (runtime.name, runtime.provider) == ("openvino", "cpu")
+        assert runtime.allow_fallback
 
 
 def test_bench_flags_reach_the_record(chain: TinyChain, tmp_path: Path) -> None:

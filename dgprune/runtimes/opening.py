@@ -43,10 +43,12 @@ def runtime_spec(
     if name not in EXECUTES:
         raise DgpruneError(f"--runtime {name!r} must be one of {', '.join(EXECUTES)}")
     if name not in fitting:
-        raise DgpruneError(f"{name} does not execute {form}; use {' or '.join(fitting)}")
+        raise DgpruneError(f"--runtime {name} does not execute {form}; use {' or '.join(fitting)}")
     known = PROVIDERS[name]
     if provider is not None and provider not in known:
-        raise DgpruneError(f"{name} has no --provider {provider!r}; it has {', '.join(known)}")
+        raise DgpruneError(
+            f"--runtime {name} has no --provider {provider!r}; it has {', '.join(known)}"
+        )
     return RuntimeSpec(
         name=name,
         provider=provider or known[0],

@@ -75,9 +75,14 @@ def test_inputs_that_do_not_fit_are_refused(
 @pytest.mark.parametrize(
     ("form", "runtime", "provider", "reason"),
     [
-        ("onnx", "tensorrt", None, "tensorrt does not execute onnx; use onnxruntime or openvino"),
+        (
+            "onnx",
+            "tensorrt",
+            None,
+            "--runtime tensorrt does not execute onnx; use onnxruntime or openvino",
+        ),
         ("onnx", "ort", None, "--runtime 'ort' must be one of"),
-        ("openvino", None, "cuda", "openvino has no --provider 'cuda'; it has cpu"),
+        ("openvino", None, "cuda", "--runtime openvino has no --provider 'cuda'; it has cpu"),
         ("safetensors", "onnxruntime", None, "use torch or torch-compile"),
     ],
 )
