@@ -10,7 +10,7 @@ SUPPORTED := import sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (
 PYTHON ?= $(shell for p in python3 python3.12 python3.11; do \
 	$$p -c '$(SUPPORTED)' >/dev/null 2>&1 && echo $$p && break; done)
 
-.PHONY: install quickstart test bench-pruning lint clean
+.PHONY: install quickstart test bench-pruning gpu-check lint clean
 
 install: $(STAMP) ## make .venv and install the pinned versions
 
@@ -29,6 +29,9 @@ test: install ## run the whole test suite
 
 bench-pruning: install ## speed and memory of scoring, surgery and loading, as ratios
 	$(BIN)/python -m tests.benchmarks.pruning_speed
+
+gpu-check: install ## all that needs a GPU: make gpu-check EXTRAS=gpu,dev DATA=folder WEIGHTS=file OUT=runs/gpu
+	$(BIN)/python -m tests.benchmarks.gpu_check "$(DATA)" "$(or $(WEIGHTS),random)" "$(or $(OUT),runs/gpu)"
 
 lint: install ## ruff and mypy
 	$(BIN)/ruff format --check .

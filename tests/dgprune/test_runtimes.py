@@ -17,7 +17,7 @@ from dgprune.artefact import open_artefact
 from dgprune.checkpoint import load_model, open_checkpoint
 from dgprune.errors import DgpruneError
 from dgprune.records import LatencyRecord, RuntimeSpec, read_records
-from dgprune.runtimes.onnxruntime import OnnxRuntime, require_own_data
+from dgprune.runtimes.onnxruntime import OnnxRuntime, proof_of, require_own_data
 from dgprune.runtimes.opening import EXECUTES, loadable_of, runtime_spec
 from tests.conftest import TinyChain
 
@@ -178,3 +178,31 @@ def test_other_runtimes_are_timed_with_their_proof(
     assert record.proof is not None and record.baseline_proof is not None
     assert set(record.proof.precisions) == {"fp32"}
     assert len(record.proof.layers) >= len(record.baseline_proof.layers) - 4
+
+
+def event(kind: str, provider: str, inputs: str, outputs: str) -> dict[str, Any]:
+    told = {
+        "op_name": kind,
+        "provider": provider,
+        "input_type_shape": [{inputs: [1]}],
+        "output_type_shape": [{outputs: [1]}],
+    }
+    return {"cat": "Node", "name": f"{kind}_kernel_time", "args": told}
+
+
+def test_nodes_that_fall_to_the_cpu_are_seen_and_shapes_are_not(chain: TinyChain) -> None:
+    cuda, cpu = "CUDAExecutionProvider", "CPUExecutionProvider"
+    spec = replace(spec_for("onnxruntime"), provider="cuda")
+    loadable = loadable_of(open_artefact(chain.pruned_artefact), spec)
+    events = [
+        {"cat": "Session", "name": "load", "args": {}},
+        event("MatMul", cuda, "float", "float"),
+        event("Shape", cpu, "float", "int64"),
+    ]
+    proof = proof_of(events, loadable)
+    assert (proof.nodes, proof.fallbacks) == ({"cuda": 1}, ())
+    fallen = proof_of([*events, event("Gelu", cpu, "float", "float")], loadable)
+    assert fallen.fallbacks == ("asked cuda, but of 2 nodes run 1 on cpu",)
+    half = proof_of([*events, event("MatMul", cuda, "float16", "float16")], loadable)
+    assert half.fallbacks == ("asked fp32, but of 2 layers run 1 in fp16",)
+    assert proof_of([], loadable).fallbacks
