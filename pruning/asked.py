@@ -50,7 +50,7 @@ def aim_from(
         return None
     return Aim(
         speedup=speedup,
-        runtime=runtime or RUNTIMES[0],
+        runtime=runtime or next(iter(RUNTIMES)),
         batch_size=1 if batch is None else batch,
         threads=1 if threads is None else threads,
     )

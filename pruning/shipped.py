@@ -13,7 +13,8 @@ from dgprune.statistics import Interval, speedup_interval
 from dgprune.structure import Structure
 from pruning.plan import Plan, everything, plan_json
 
-RUNTIMES = ("onnxruntime",)
+# What a speedup can be measured on, and the format that is shipped to it.
+RUNTIMES = {"onnxruntime": "onnx", "openvino": "openvino", "tensorrt": "tensorrt"}
 Invoke = Callable[[Sequence[str]], Done]
 
 
@@ -61,6 +62,7 @@ class Shipped:
                 *("bench", str(artefact), "--baseline", str(self.baseline)),
                 *("--data", self.source.data, "--batch", str(aim.batch_size)),
                 *("--threads", str(aim.threads), "--tier", aim.tier, "--records", str(records)),
+                *("--runtime", aim.runtime),
                 "--quiet",
                 *self._bad_images(),
             ]
@@ -85,7 +87,8 @@ class Shipped:
             ]
         )
         shipped = ["export", str(pruned.path), "--data", source.data, "--out", store, "--quiet"]
-        return self.invoke([*shipped, "--parity-images", "8", *self._bad_images()]).path
+        form = ("--format", RUNTIMES[self.aim.runtime], "--parity-images", "8")
+        return self.invoke([*shipped, *form, *self._bad_images()]).path
 
     def _bad_images(self) -> list[str]:
         return ["--skip-bad-images"] if self.source.skip_bad_images else []

@@ -218,17 +218,21 @@ def test_an_aim_that_cannot_be_measured_is_refused(change: dict[str, object], op
         Aim(**{"speedup": 2.0, **change})  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
 def test_the_command_ships_what_it_measured(
+    runtime: str,
     chain: TinyChain,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    pytest.importorskip(runtime)
     monkeypatch.setenv("DGPRUNE_CACHE", str(tmp_path / "cache"))
     for grid in ("WIDTHS", "HEADS", "MLPS"):  # a coarse table: six models instead of twenty
         monkeypatch.setattr(f"dgprune.latency_table.{grid}", (1.0, 0.25))
     where = ["--data", chain.data, "--target", chain.target, "--out", str(tmp_path / "out")]
     cut = ["--speedup", "1.2", "--criterion", "l2", "--no-refit", "--ranking", "local"]
+    cut += ["--runtime", runtime]
     done = dgprune.cli.invoke(["prune", str(chain.dense), *where, *cut, "--json", "--quiet"])
     said = json.loads(capsys.readouterr().out)
     assert said["path"] == str(done.path)
@@ -236,7 +240,7 @@ def test_the_command_ships_what_it_measured(
     checkpoint = open_checkpoint(done.path)
     assert checkpoint.meta.label == "l2-local-1.2x"
     asked = checkpoint.meta.lineage[-1].spec
-    assert (asked["speedup"], asked["runtime"], asked["batch_size"]) == (1.2, "onnxruntime", 1)
+    assert (asked["speedup"], asked["runtime"], asked["batch_size"]) == (1.2, runtime, 1)
     cells = (tmp_path / "cache" / "latency-table.jsonl").read_text().splitlines()
     assert 3 <= len(cells) <= 12
     again = dgprune.cli.invoke(["prune", str(chain.dense), *where, *cut, "--quiet"])
