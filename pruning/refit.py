@@ -10,6 +10,7 @@ of all images lie in temporary files.
 
 import contextlib
 import math
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 
 from dgprune.models import Transformer, blocks_of
 from dgprune.progress import SILENT, Progress
+from dgprune.store import explained
 from pruning.least_squares import Sample, improve
 from pruning.plan import BlockPlan, Plan
 
@@ -209,10 +211,19 @@ def _embedded(model: Transformer, inputs: Tensor, file: Path) -> Tensor:
                 model(inputs[start : start + _BATCH])
             part = seen.pop()
             if stream is None:
-                shape = (len(inputs), *part.shape[1:])
-                stream = torch.from_numpy(np.memmap(file, np.float32, "w+", shape=shape))
+                stream = _in_file(file, (len(inputs), *part.shape[1:]))
             stream[start : start + _BATCH] = part
     finally:
         handle.remove()
     assert stream is not None
     return stream
+
+
+def _in_file(file: Path, shape: tuple[int, ...]) -> Tensor:
+    """Zeros of `shape` that lie in `file`, all of which is claimed at once.
+
+    A disk that fills up under a mapped file would kill the process without a word.
+    """
+    with explained(file.parent, "TMPDIR"), file.open("wb") as new:
+        os.posix_fallocate(new.fileno(), 0, 4 * math.prod(shape))
+    return torch.from_numpy(np.memmap(file, np.float32, "r+", shape=shape))

@@ -1,11 +1,13 @@
 """The refit: nothing changes where nothing was lost, least squares where something was."""
 
+import errno
 from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
+from dgprune.errors import DgpruneError
 from dgprune.models import Transformer, blocks_of, create, structure_of
 from pruning.least_squares import improve
 from pruning.plan import Plan, everything
@@ -151,3 +153,13 @@ def test_the_dense_model_is_left_as_it_was() -> None:
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
     for module in (*model.modules(), *pruned.modules()):
         assert not module._forward_pre_hooks
+
+
+def test_a_full_disk_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("pruning.refit.os.posix_fallocate", full)
+    model = build(MODELS[0])
+    with pytest.raises(DgpruneError, match="TMPDIR"):
+        refitted(model, inner_plan(model, MODELS[0]), MODELS[0], images(4))
