@@ -89,7 +89,9 @@ def evaluate(spec: EvaluateSpec, records: Path, progress: Progress = SILENT) -> 
         loading=Loading(
             target=spec.target, skip_bad_images=spec.skip_bad_images, progress=progress
         ),
-        batch_size=_BATCH if subject.batch == "dynamic" else int(subject.batch),
+        batch_size=min(_BATCH, subject.largest_batch or _BATCH)
+        if subject.batch == "dynamic"
+        else int(subject.batch),
     )
     with subject.run(runtime) as opened:
         proof = proven(opened, subject, runtime, setting.batch_size)

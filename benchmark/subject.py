@@ -28,6 +28,7 @@ class OpenSubject:
     folder: Path
     file: Path
     batch: str
+    largest_batch: int | None
     with_preprocessing: bool
     opened: "OpenArtefact | Checkpoint"
 
@@ -68,6 +69,7 @@ def open_subject(path: Path) -> OpenSubject:
 def _artefact(path: Path) -> OpenSubject:
     opened = open_artefact(path)
     sidecar = opened.artefact
+    largest = sidecar.built_with.get("largest_batch")
     subject = Subject(
         label=sidecar.label,
         sha256=sidecar.sha256,
@@ -83,6 +85,7 @@ def _artefact(path: Path) -> OpenSubject:
         folder=path,
         file=opened.file,
         batch=sidecar.batch,
+        largest_batch=int(largest) if largest else None,
         with_preprocessing=sidecar.with_preprocessing,
         opened=opened,
     )
@@ -108,6 +111,7 @@ def _checkpoint(path: Path) -> OpenSubject:
         folder=path,
         file=path / WEIGHTS,
         batch="dynamic",
+        largest_batch=None,
         with_preprocessing=False,
         opened=checkpoint,
     )

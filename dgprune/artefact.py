@@ -36,7 +36,8 @@ class DomainParity:
 class Parity:
     """How far the artefact's outputs are from PyTorch's, on real images of the source domains.
 
-    `runtime` computed the artefact's side; with preprocessing baked in, outputs are probabilities.
+    `runtime` computed the artefact's side; `executed` counts its layers by precision.
+    With preprocessing inside, outputs are probabilities.
     """
 
     images: int
@@ -45,6 +46,7 @@ class Parity:
     top1_agreements: int
     domains: dict[str, DomainParity] = field(default_factory=dict)
     runtime: str = "onnxruntime"
+    executed: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -48,6 +48,16 @@ def print_inspection(found: Json, *, as_json: bool) -> None:
         f"  cost       {cost['macs_per_image'] / 1e6:.1f} M MACs, "
         f"{cost['parameters'] / 1e3:.0f} k weights"
     )
+    if found["kind"] == "artefact":
+        parity = found["parity"]
+        print(
+            f"  file       {found['file']}, {found['format']} {found['precision']}, "
+            f"{found['size_bytes'] / 1e6:.2f} MB, batch {found['batch']}"
+        )
+        print(
+            f"  parity     top-1 equal on {parity['top1_agreements']} of {parity['images']} "
+            f"images, smallest cosine {parity['min_cosine']:.6f}"
+        )
     print(f"  width      {structure.embed_dim}")
     for index, block in enumerate(structure.blocks):
         print(

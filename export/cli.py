@@ -58,7 +58,7 @@ def export(
         with_preprocessing=with_preprocessing,
         parity_images=parity_images,
         calibration_images=256 if calibration_images is None else calibration_images,
-        calibrate_on=tuple(filter(None, calibrate_on.split(","))),
+        calibrate_on=tuple(calibrate_on.split(",")) if calibrate_on else (),
         largest_batch=128 if largest_batch is None else largest_batch,
         skip_bad_images=skip_bad_images,
     )

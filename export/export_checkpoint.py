@@ -22,6 +22,7 @@ from dgprune.progress import SILENT, Progress
 from dgprune.records import RuntimeSpec
 from dgprune.runtimes import Inputs
 from dgprune.runtimes.opening import open_runtime, runtime_spec
+from dgprune.runtimes.tensorrt import load_tensorrt
 from dgprune.schema import Json, canonical_json, encode, file_sha256, seal
 from dgprune.source import split_for
 from dgprune.stage import Done, run_stage
@@ -54,8 +55,12 @@ def export(spec: ExportSpec, out: Path, progress: Progress = SILENT) -> Done:
     meta = checkpoint.meta
     data = open_data(spec.data)
     split = split_for(data, meta.origin.target, meta.origin)
-    step = next_step(meta.lineage, "export", spec.asked(), meta.origin)
+    asked = spec.asked()
+    if spec.format == "tensorrt":  # an engine is of one version and one device
+        asked["built_with"] = load_tensorrt("--format tensorrt")[1]
+    step = next_step(meta.lineage, "export", asked, meta.origin)
     images = SourceImages(spec=spec, data=data, split=split, origin=meta.origin, progress=progress)
+    images.require_enough()
 
     def build(folder: Path) -> None:
         progress.line(
@@ -127,19 +132,19 @@ def _check(sidecar: Artefact, written: Written, spec: ExportSpec, images: Source
     """
     real = images.for_parity()
     inputs = images.inputs(real)
-    size = _BATCH if spec.batch == "dynamic" else int(spec.batch)
+    size = min(_BATCH, spec.largest_batch) if spec.batch == "dynamic" else int(spec.batch)
     if spec.batch != "dynamic":
         inputs = inputs[: len(inputs) // size * size]
-    if not len(inputs):
-        raise DgpruneError(f"parity needs at least {size} images for a batch of {spec.batch}")
     runtime = _checking_runtime(spec)
     expected = reference_outputs(written.reference, inputs, size)
     opened = OpenArtefact(artefact=sidecar, file=written.file)
     with open_runtime(opened, runtime) as loaded:
         found = outputs_of(loaded, inputs, size)
+        executed = loaded.proof().precisions
     try:
         allowed = (PROBABILITY_LADDER if spec.with_preprocessing else LADDER)[spec.precision]
-        return compare(expected, found, real, allowed, f"{runtime.name} {runtime.provider}")
+        where = f"{runtime.name} {runtime.provider}"
+        return replace(compare(expected, found, real, allowed, where), executed=executed)
     except ParityError as error:
         start = error.worst // size * size
         place = _first_node(written, spec, inputs[start : start + size])

@@ -21,10 +21,10 @@ scores = session.run(None, {{"{input}": x}})[0][0]
 print(classes[scores.argmax()])
 """
 _OPENVINO = """\
-network = openvino.Core().read_model("{file}")
-model = openvino.Core().compile_model(network, "CPU", {{"INFERENCE_PRECISION_HINT": "{hint}"}})
+precision = {{"INFERENCE_PRECISION_HINT": "{hint}"}}
+model = openvino.Core().compile_model("{file}", "CPU", precision)
 scores = model([x])[0][0]
-print(json.loads(network.get_rt_info(["dgprune", "classes"]).astype(str))[scores.argmax()])
+print(json.load(open("artefact.json"))["origin"]["classes"][scores.argmax()])
 """
 _TENSORRT = """\
 engine = trt.Runtime(trt.Logger()).deserialize_cuda_engine(open("{file}", "rb").read())
@@ -54,6 +54,12 @@ _NEEDS = {
 _RUNS = {"onnx": _ONNX, "openvino": _OPENVINO, "tensorrt": _TENSORRT}
 
 
+def _runs_on(artefact: Artefact) -> str:
+    """What the program uses: OpenVINO also for bf16 in ONNX, which ONNX Runtime's CPU lacks."""
+    lacking = (artefact.format, artefact.precision) == ("onnx", "bf16")
+    return "openvino" if lacking else artefact.format
+
+
 def folder_readme(artefact: Artefact) -> str:
     """Markdown: identity, parity, and a program for a machine without torch and dgprune."""
     cost = cost_of(artefact.structure)
@@ -69,7 +75,7 @@ def folder_readme(artefact: Artefact) -> str:
         "",
         _parity(artefact.parity),
         "",
-        f"To run it where only {_NEEDS[artefact.format]} are installed, in this folder:",
+        f"To run it where only {_NEEDS[_runs_on(artefact)]} are installed, in this folder:",
         "",
         "```python",
         program(artefact).rstrip(),
@@ -84,9 +90,9 @@ def program(artefact: Artefact) -> str:
     """Python that prints the class of `image.jpg`, with neither torch nor dgprune."""
     preprocessing = artefact.origin.preprocessing
     prepare = _PIXELS if artefact.with_preprocessing else _NORMALISED
-    hint = {"bf16": "bf16", "fp16": "f16"}.get(artefact.precision, "f32")
-    text = _PREPARE + prepare + _RUNS[artefact.format]
-    return _IMPORTS[artefact.format] + text.format(
+    hint = "bf16" if artefact.precision == "bf16" else "f32"
+    text = _PREPARE + prepare + _RUNS[_runs_on(artefact)]
+    return _IMPORTS[_runs_on(artefact)] + text.format(
         px=preprocessing.image_size,
         method=preprocessing.interpolation.upper(),
         mean=list(preprocessing.mean),
@@ -105,8 +111,10 @@ def _parity(parity: Parity) -> str:
     domains = "; ".join(
         f"{name} {part.top1_agreements} of {part.images}" for name, part in parity.domains.items()
     )
+    executed = ", ".join(f"{n} layers in {kind}" for kind, n in sorted(parity.executed.items()))
     return (
-        f"Against PyTorch in fp32, on {parity.images} real images ({parity.runtime}): largest "
+        f"Against PyTorch in fp32, on {parity.images} real images ({parity.runtime}, which ran "
+        f"{executed}): largest "
         f"difference of an output {parity.max_abs_logit_difference:.1e}, smallest cosine "
         f"{parity.min_cosine:.6f}, the same top-1 class on {domains}."
     )

@@ -31,7 +31,7 @@ class Inside(Protocol):
     """A model whose inner tensors can be marked as outputs."""
 
     def nodes(self) -> list[Node]:
-        """Nodes in the order that they are computed in."""
+        """Nodes that depend on the input's values, in the order that they are computed in."""
 
     def values(self, names: Iterable[str], batch: Inputs) -> dict[str, Values]:
         """The named tensors for `batch`."""
@@ -45,12 +45,14 @@ class OrtGraph:
 
     def nodes(self) -> list[Node]:
         """Nodes in the order that they are computed in."""
-        return [
-            Node(name=node.name, kind=node.op_type, output=name)
-            for node in self._graph.graph.node
-            for name in node.output
-            if name
-        ]
+        reached = {value.name for value in self._graph.graph.input}
+        found = []
+        for node in self._graph.graph.node:
+            if node.op_type == "Shape" or not reached.intersection(node.input):
+                continue
+            reached.update(node.output)
+            found += [Node(name=node.name, kind=node.op_type, output=o) for o in node.output if o]
+        return found
 
     def values(self, names: Iterable[str], batch: Inputs) -> dict[str, Values]:
         """The named tensors for `batch`."""
@@ -97,12 +99,18 @@ class OpenVinoGraph:
         """Nodes in the order that they are computed in."""
         import openvino
 
-        return [
-            Node(name=op.get_friendly_name(), kind=op.get_type_name(), output=name)
-            for op in openvino.Core().read_model(self._file).get_ordered_ops()
-            for output in op.outputs()
-            for name in sorted(output.get_names())
-        ]
+        reached: set[str] = set()
+        found = []
+        for op in openvino.Core().read_model(self._file).get_ordered_ops():
+            name, kind = op.get_friendly_name(), op.get_type_name()
+            sources = {value.get_node().get_friendly_name() for value in op.input_values()}
+            if kind == "ShapeOf" or not (kind == "Parameter" or reached & sources):
+                continue
+            reached.add(name)
+            for output in op.outputs():
+                named = sorted(output.get_names())
+                found += [Node(name=name, kind=kind, output=tensor) for tensor in named]
+        return found
 
     def values(self, names: Iterable[str], batch: Inputs) -> dict[str, Values]:
         """The named tensors for `batch`."""

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from dgprune.artefact import Calibration
 from dgprune.data import DataSet, Images, Purpose, Sample, Split, load_images, to_input
@@ -28,7 +29,7 @@ class SourceImages:
     progress: Progress
 
     def __post_init__(self) -> None:
-        known = [domain for domain in self.data.domains if domain != self.origin.target]
+        known = self._sources
         for domain in self.spec.calibrate_on:
             if domain == self.origin.target:
                 raise DgpruneError(
@@ -43,25 +44,59 @@ class SourceImages:
 
     def for_parity(self) -> Images:
         """`parity_images` of every source domain."""
-        count = self.spec.parity_images * (len(self.data.domains) - 1)
-        return self._load(balanced(self.split.validation, count, seed=0), Purpose.CHECK)
+        return self._load(self._of_each(self.split.validation, self._per_domain), Purpose.CHECK)
+
+    def require_enough(self) -> None:
+        """Raises DgpruneError where the images of parity do not fill one batch."""
+        if self.spec.batch == "dynamic":
+            return
+        there = len(self._of_each(self.split.validation, self._per_domain))
+        if there < int(self.spec.batch):
+            raise DgpruneError(
+                f"--batch {self.spec.batch}: parity has {there} images; "
+                "raise --parity-images, or lower --batch"
+            )
 
     def for_calibration(self) -> tuple[list[Inputs], Calibration]:
         """Batches of model input, and what the sidecar says of them."""
-        domains = set(self.spec.calibrate_on)
-        there = [s for s in self.split.train if not domains or s.domain in domains]
-        images = self._load(
-            balanced(tuple(there), self.spec.calibration_images, seed=0), Purpose.CALIBRATE
-        )
+        domains = self.spec.calibrate_on or self._sources
+        count = self.spec.calibration_images
+        share = {
+            domain: count // len(domains) + (place < count % len(domains))
+            for place, domain in enumerate(sorted(domains))
+        }
+        images = self._load(self._of_each(self.split.train, share), Purpose.CALIBRATE)
         inputs = self.inputs(images)
-        size = _CALIBRATION_BATCH if self.spec.batch == "dynamic" else int(self.spec.batch)
-        whole = range(0, len(inputs) - size + 1, size)
-        if not whole:
+        dynamic = self.spec.batch == "dynamic"
+        size = _CALIBRATION_BATCH if dynamic else int(self.spec.batch)
+        used = len(inputs) if dynamic else len(inputs) // size * size
+        if not used:
             raise DgpruneError(
                 f"{len(inputs)} calibration images do not fill a batch of {size}; "
                 "raise --calibration-images"
             )
-        return [inputs[start : start + size] for start in whole], _told(images.samples)
+        batches = [inputs[start : min(start + size, used)] for start in range(0, used, size)]
+        return batches, _told(images.samples[:used])
+
+    @property
+    def _sources(self) -> tuple[str, ...]:
+        return tuple(name for name in self.data.domains if name != self.origin.target)
+
+    @property
+    def _per_domain(self) -> dict[str, int]:
+        return dict.fromkeys(self._sources, self.spec.parity_images)
+
+    @staticmethod
+    def _of_each(samples: tuple[Sample, ...], share: dict[str, int]) -> tuple[Sample, ...]:
+        """As many samples of each domain as its share says, dealt evenly over classes.
+
+        Domains alternate, so that the first of them are of all domains.
+        """
+        piles = [
+            balanced([s for s in samples if s.domain == domain], count, seed=0)
+            for domain, count in share.items()
+        ]
+        return tuple(s for part in zip_longest(*piles) for s in part if s is not None)
 
     def inputs(self, images: Images) -> Inputs:
         """What the file takes."""
@@ -69,7 +104,7 @@ class SourceImages:
             return images.pixels
         return to_input(images.pixels, self.origin.preprocessing)
 
-    def _load(self, samples: tuple[Sample, ...] | list[Sample], purpose: Purpose) -> Images:
+    def _load(self, samples: tuple[Sample, ...], purpose: Purpose) -> Images:
         loading = Loading(
             target=self.origin.target,
             skip_bad_images=self.spec.skip_bad_images,

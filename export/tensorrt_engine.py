@@ -14,7 +14,7 @@ from dgprune.latency_table import CACHE, cache_folder
 from dgprune.progress import Progress
 from dgprune.runtimes.tensorrt import load_tensorrt, quiet_logger
 from dgprune.schema import digest
-from dgprune.store import claim, write_bytes
+from dgprune.store import explained, write_bytes
 from export.spec import ExportSpec
 
 _OPTIMUM = 8  # images: the batch that a dynamic engine is tuned for
@@ -38,8 +38,7 @@ def build_engine(
         raise DgpruneError(f"TensorRT cannot read the graph: {told.strip().splitlines()[0]}")
     config = builder.create_builder_config()
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # the proof reads it
-    if spec.precision == "fp32":
-        config.clear_flag(trt.BuilderFlag.TF32)  # ten bits of mantissa are not fp32
+    config.clear_flag(trt.BuilderFlag.TF32)  # ten bits of mantissa are not fp32
     config.progress_monitor = _monitor(trt, progress)
     if spec.has_range:
         config.add_optimization_profile(_profile(builder, graph, spec.largest_batch))
@@ -50,8 +49,7 @@ def build_engine(
         told = errors[-1] if errors else "no reason given"
         raise DgpruneError(f"TensorRT cannot build the engine: {told}")
     file.write_bytes(bytes(engine))
-    claim(timings.parent)
-    write_bytes(timings, bytes(config.get_timing_cache().serialize()), CACHE)
+    _keep(timings, bytes(config.get_timing_cache().serialize()), progress)
     largest = {"largest_batch": str(spec.largest_batch)} if spec.has_range else {}
     return {**tied_to, **largest, "network": "strongly typed", "tf32": "off"}
 
@@ -70,6 +68,16 @@ def _profile(builder: Any, graph: onnx.ModelProto, largest: int) -> Any:
 def _read(timings: Path) -> bytes:
     """Kernel timings of earlier builds for the same version, device and precision."""
     return timings.read_bytes() if timings.is_file() else b""
+
+
+def _keep(timings: Path, data: bytes, progress: Progress) -> None:
+    """Keeps the timings for the next build; the engine is there, so a failure is only told."""
+    try:
+        with explained(timings.parent, CACHE):
+            timings.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(timings, data, CACHE)
+    except DgpruneError as error:
+        progress.line(f"the timings of this build are not kept: {error}")
 
 
 def _monitor(trt: Any, progress: Progress) -> Any:

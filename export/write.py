@@ -9,6 +9,7 @@ from torch import nn
 
 from dgprune.artefact import Calibration
 from dgprune.checkpoint import Checkpoint, load_model
+from dgprune.errors import DgpruneError
 from dgprune.runtimes import Inputs
 from dgprune.schema import canonical_json
 from dgprune.structure import cost_of
@@ -55,16 +56,25 @@ def write_artefact(
     folder: Path, checkpoint: Checkpoint, spec: ExportSpec, images: SourceImages
 ) -> Written:
     """Writes the file or files of `spec.format` and `spec.precision` into `folder`."""
+    parameters = cost_of(checkpoint.structure).parameters
+    if 4 * parameters > _LARGEST_MESSAGE:
+        raise DgpruneError(
+            f"{checkpoint.meta.label} has {parameters / 1e6:.0f} M weights, more than the 2 GB "
+            "that an ONNX file holds; prune it further"
+        )
     reference, traced = _trace(checkpoint, spec)
     batches, calibration = images.for_calibration() if spec.needs_calibration else ([], None)
     graph, kept = _in_precision(traced, spec, batches)
     metadata = _metadata(checkpoint)
     finish_graph(graph, metadata)
-    require_weights(graph, cost_of(checkpoint.structure).parameters)
+    structure = checkpoint.structure
+    folded = 0 if spec.batch == "dynamic" else int(spec.batch) * structure.prefix_tokens
+    require_weights(graph, cost_of(structure).parameters, folded * structure.embed_dim)
     file = folder / f"model.{spec.precision}.{_SUFFIX[spec.format]}"
     layers, built_with = layers_of(graph), {}
     if spec.format == "onnx":
-        files = _save_onnx(graph, file)
+        file.write_bytes(graph.SerializeToString(deterministic=True))
+        files = [file]
     elif spec.format == "openvino":
         write_openvino(graph, file, spec.precision, batches, metadata)
         files = [file, file.with_suffix(".bin")]
@@ -128,13 +138,3 @@ def _metadata(checkpoint: Checkpoint) -> dict[str, str]:
         "dgprune.classes": canonical_json(list(origin.classes)),
         "dgprune.preprocessing": canonical_json(origin.preprocessing),
     }
-
-
-def _save_onnx(graph: onnx.ModelProto, file: Path) -> list[Path]:
-    """Writes the graph; its weights beside it where one file cannot hold them."""
-    if graph.ByteSize() < _LARGEST_MESSAGE:
-        file.write_bytes(graph.SerializeToString(deterministic=True))
-        return [file]
-    data = file.with_name(f"{file.name}.data")
-    onnx.save(graph, file, save_as_external_data=True, location=data.name)
-    return [file, data]

@@ -13,6 +13,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from dgprune.errors import DgpruneError
+
 RIDGE = 3e-2
 Sample = tuple[Tensor, Tensor]  # of a batch: what an output lacks, and the layer's input
 
@@ -54,6 +56,10 @@ def improve(layer: nn.Linear, samples: Iterable[Sample]) -> None:
     for lacking, entering in samples:
         moments.add(lacking, entering)
     change, shift = moments.solve(centred=layer.bias is not None)
+    if not (change.isfinite().all() and shift.isfinite().all()):
+        raise DgpruneError(
+            "the refit met values that are not numbers; check the weights, or use --no-refit"
+        )
     layer.weight.add_(change.to(layer.weight.device))
     if layer.bias is not None:
         layer.bias.add_(shift.to(layer.bias.device))

@@ -65,8 +65,8 @@ class _Branch:
         """What the last layer must give for `added`; 0 where a scale of 0 lets nothing through."""
         if self.scale is None:
             return added
-        unscaled: Tensor = (added / self.scale.gamma).nan_to_num(0, 0, 0)
-        return unscaled
+        scale: Tensor = self.scale.gamma
+        return torch.where(scale == 0, torch.zeros_like(added), added / scale)
 
 
 def _branches(block: Any) -> tuple[_Branch, _Branch]:
@@ -96,7 +96,7 @@ def refit(
     before and behind, so there every layer is only fitted to its own dense one.
     """
     depth, whole = len(plan.blocks), not plan.width_after
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(prefix="dgprune-refit-") as folder:
         streams = _Streams(
             _embedded(dense, inputs, Path(folder, "dense")),
             _embedded(pruned, inputs, Path(folder, "pruned")),
@@ -226,4 +226,6 @@ def _in_file(file: Path, shape: tuple[int, ...]) -> Tensor:
     """
     with explained(file.parent, "TMPDIR"), file.open("wb") as new:
         os.posix_fallocate(new.fileno(), 0, 4 * math.prod(shape))
-    return torch.from_numpy(np.memmap(file, np.float32, "r+", shape=shape))
+    stream = torch.from_numpy(np.memmap(file, np.float32, "r+", shape=shape))
+    file.unlink()  # the mapping stays; a killed run leaves nothing
+    return stream

@@ -2,11 +2,17 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dgprune.errors import DgpruneError
 from dgprune.lineage import spec_of
-from dgprune.records import AccuracyRecord, Entry, LatencyRecord, Record, Subject
+from dgprune.records import (
+    AccuracyRecord,
+    Entry,
+    LatencyRecord,
+    Record,
+    Subject,
+)
 from dgprune.schema import canonical_json
 from dgprune.statistics import (
     Interval,
@@ -211,10 +217,16 @@ def _width(cell: SpeedCell) -> float:
 def _require_one_machine(cells: Sequence[SpeedCell]) -> None:
     """Speedups stand in one table only where machine, libraries and runtime are the same."""
     for part in ("environment", "runtime"):
-        if len({canonical_json(getattr(cell.record, part)) for cell in cells}) > 1:
+        if len({canonical_json(getattr(_settled(cell.record), part)) for cell in cells}) > 1:
             raise DgpruneError(
                 f"the records were timed with more than one {part}; report them apart"
             )
+
+
+def _settled(record: LatencyRecord) -> LatencyRecord:
+    """The record; a fallback that was allowed and not taken changes nothing."""
+    fell = any(p and p.fallbacks for p in (record.proof, record.baseline_proof))
+    return replace(record, runtime=replace(record.runtime, allow_fallback=fell))
 
 
 def _speed_cell(record_id: str, record: LatencyRecord) -> SpeedCell | None:

@@ -249,6 +249,7 @@ def test_calibration_flags_reach_the_sidecar(chain: TinyChain, tmp_path: Path) -
         (("--precision", "int4"), "--precision 'int4' must be one of fp32, fp16, bf16, int8"),
         (("--precision", "int8", "--calibrate-on", "domain2"), "domain2: that domain is held out"),
         (("--precision", "int8", "--calibration-images", "0"), "--calibration-images 0"),
+        (("--precision", "int8", "--calibrate-on", ","), "--calibrate-on '' is no source domain"),
     ],
 )
 def test_export_options_that_do_nothing_or_are_wrong_are_refused(

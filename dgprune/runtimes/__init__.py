@@ -88,5 +88,7 @@ def check_inputs(batches: Sequence[Inputs], form: InputForm, file: Path) -> None
 
 
 def first_line(error: Any) -> str:
-    """What a library said, in one line."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    """What a library said, in one line; where in its source it said it is of no use."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    told = [line for line in lines if not line.startswith(("Exception from", "Check '"))]
+    return (told or lines or [type(error).__name__])[0]

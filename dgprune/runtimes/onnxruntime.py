@@ -21,6 +21,8 @@ PROVIDERS = {
 _NAMES = {provider: name for name, provider in PROVIDERS.items()}
 _PRODUCTS = ("Conv", "Gemm", "MatMul", "Attention")  # also inside of fused names
 _FUSED_ATTENTION = ("Attention", "MultiHeadAttention", "PackedAttention", "QAttention")
+_HIDDEN = "TRTKernel"  # all that the TensorRT provider took, in one node
+_UNKNOWN = "a type that ONNX Runtime does not tell (use --format tensorrt)"
 _PRECISIONS = {"float": "fp32", "float16": "fp16", "bfloat16": "bf16"}
 
 
@@ -72,7 +74,12 @@ class OnnxRuntime:
 
     def infer(self, index: int) -> None:
         """Computes the batch bound at `index`; on a GPU, until the device has finished."""
-        self._session.run_with_iobinding(self._bindings[index])
+        try:
+            self._session.run_with_iobinding(self._bindings[index])
+        except Exception as error:  # its exception types are private
+            raise DgpruneError(
+                f"ONNX Runtime failed to run {self._file}: {first_line(error)}"
+            ) from error
         if self._spec.provider != "cpu":
             self._bindings[index].synchronize_outputs()
 
@@ -110,8 +117,12 @@ class OnnxRuntime:
                 f"this ONNX Runtime has no {provider}; install the one for your device "
                 "(dgprune doctor says which)"
             )
+        # ten bits of mantissa are not fp32
+        settings = {"use_tf32": "0"} if self._spec.provider == "cuda" else {}
         try:
-            session = onnxruntime.InferenceSession(self._file, options, providers=[provider])
+            session = onnxruntime.InferenceSession(
+                self._file, options, providers=[(provider, settings)]
+            )
         except (
             Exception
         ) as error:  # its exception types are private; all mean: this file does not load
@@ -160,7 +171,9 @@ def proof_of(events: list[dict[str, Any]], loadable: Loadable) -> Proof:
             continue  # a GPU provider leaves the arithmetic of shapes to the CPU on purpose
         nodes[provider] += 1
         fused += kind in _FUSED_ATTENTION
-        if any(product in kind for product in _PRODUCTS):
+        if kind.startswith(_HIDDEN):
+            layers.append(Layer(name=kind, kind=kind, precision=_UNKNOWN, provider=provider))
+        elif any(product in kind for product in _PRODUCTS):
             name = event["name"].removesuffix("_kernel_time")
             layers.append(
                 Layer(name=name, kind=kind, precision=_precision(told), provider=provider)

@@ -78,7 +78,12 @@ class OpenVino:
 
     def infer(self, index: int) -> None:
         """Computes the batch bound at `index`."""
-        self._requests[index].infer()
+        try:
+            self._requests[index].infer()
+        except RuntimeError as error:
+            raise DgpruneError(
+                f"OpenVINO failed to run {self._loadable.file}: {first_line(error)}"
+            ) from error
 
     def output(self, index: int) -> Floats:
         """Outputs [batch, classes] of the last `infer(index)`."""
@@ -94,7 +99,8 @@ class OpenVino:
             nodes["cpu"] += 1
             fused += _is_attention(kind, told.get("originalLayersNames", ""))
             if kind in _PRODUCTS:
-                precision = told.get("runtimePrecision", "unknown")
+                # The first input: "runtimePrecision" may be the type of compressed weights.
+                precision = node.input(0).get_element_type().get_type_name()
                 layers.append(
                     Layer(
                         name=node.get_friendly_name(),

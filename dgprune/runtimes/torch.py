@@ -29,7 +29,10 @@ class Torch:
     def __enter__(self) -> Self:
         if self._device.type == "cuda" and not torch.cuda.is_available():
             raise DgpruneError("PyTorch finds no CUDA device here; use --provider cpu")
+        self._threads_before = torch.get_num_threads()
         torch.set_num_threads(self._spec.threads)
+        torch.backends.cuda.matmul.allow_tf32 = False  # ten bits of mantissa are not fp32
+        torch.backends.cudnn.allow_tf32 = False
         self._model = self._load().eval().to(self._device)
         self._forward: Any = self._model
         if self._spec.name == "torch-compile":
@@ -39,6 +42,7 @@ class Torch:
     def __exit__(self, *failure: object) -> None:
         self._inputs.clear()
         self._outputs.clear()
+        torch.set_num_threads(self._threads_before)
         del self._model, self._forward
 
     def bind(self, batches: Sequence[Inputs]) -> None:

@@ -48,7 +48,9 @@ def run(folder: Path, image: Path) -> str:
 
 
 @pytest.mark.parametrize("form", ["onnx", "openvino"])
-@pytest.mark.parametrize("change", [{}, {"with_preprocessing": True}, {"batch": "3"}])
+@pytest.mark.parametrize(
+    "change", [{}, {"with_preprocessing": True}, {"batch": "3"}, {"precision": "bf16"}]
+)
 def test_the_program_of_the_readme_runs_alone(
     chain: TinyChain, tmp_path: Path, form: str, change: dict[str, object]
 ) -> None:

@@ -100,6 +100,13 @@ def test_a_static_batch_takes_that_batch_only(chain: TinyChain, tmp_path: Path) 
         logits_of(file, np.zeros((2, 3, 32, 32), np.float32))
 
 
+def test_a_repeated_class_token_is_not_taken_for_weights(micro: Transformer) -> None:
+    example = torch.zeros(64, 3, 32, 32)
+    graph = onnx_graph(shipped_model(micro), example, dynamic=False, opset=20).model
+    parameters = cost_of(structure_of(micro, "vit_micro_patch4_32")).parameters
+    require_weights(graph, parameters, folded=64 * micro.embed_dim)
+
+
 def test_the_opset_flag_reaches_the_file(micro: Transformer) -> None:
     graph = graph_of(micro, opset=18)
     assert [entry.version for entry in graph.opset_import if entry.domain == ""] == [18]

@@ -246,3 +246,65 @@ def test_the_metadata_of_an_openvino_file_makes_it_usable_alone(
     model = openvino.Core().read_model(exported["openvino", "fp16"] / "model.fp16.xml")
     classes = model.get_rt_info(["dgprune", "classes"]).astype(str)
     assert json.loads(classes) == ["class0", "class1"]
+
+
+def test_openvinos_fp16_is_not_taken_for_the_type_of_its_weights(
+    exported: dict[tuple[str, str], Path],
+) -> None:
+    if "FP16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        pytest.skip("this CPU computes in fp16")
+    precisions, fallbacks, _ = proof_of(exported["openvino", "fp16"], "openvino")
+    assert set(precisions) == {"fp32"}
+    assert "asked fp16" in fallbacks[0] and "in fp32" in fallbacks[0]
+    parity = open_artefact(exported["openvino", "fp16"]).artefact.parity
+    assert set(parity.executed) == {"fp32"}
+
+
+@pytest.mark.parametrize(("images", "used"), [(7, 7), (3, 3), (8, 8)])
+def test_every_calibration_image_is_used_and_every_domain_has_its_share(
+    chain: TinyChain, tmp_path: Path, images: int, used: int
+) -> None:
+    spec = ExportSpec(
+        checkpoint=str(chain.pruned),
+        data=chain.data,
+        precision="int8",
+        calibration_images=images,
+        parity_images=1,
+    )
+    sidecar = open_artefact(export(spec, tmp_path / "s").path).artefact
+    assert sidecar.calibration is not None
+    assert (sidecar.calibration.images, sidecar.calibration.domains) == (
+        used,
+        ("domain0", "domain1"),
+    )
+    assert {name: d.images for name, d in sidecar.parity.domains.items()} == {
+        "domain0": 1,
+        "domain1": 1,
+    }
+
+
+def test_a_fixed_batch_leaves_images_over(chain: TinyChain, tmp_path: Path) -> None:
+    spec = ExportSpec(
+        checkpoint=str(chain.pruned),
+        data=chain.data,
+        precision="int8",
+        batch="4",
+        calibration_images=6,
+    )
+    sidecar = open_artefact(export(spec, tmp_path / "s").path).artefact
+    assert sidecar.calibration is not None and sidecar.calibration.images == 4
+
+
+def test_a_batch_that_parity_cannot_fill_is_refused_first(chain: TinyChain, tmp_path: Path) -> None:
+    spec = ExportSpec(checkpoint=str(chain.pruned), data=chain.data, batch="64")
+    with pytest.raises(DgpruneError, match="--batch 64: parity has 4 images; raise --parity"):
+        export(spec, tmp_path / "s")
+
+
+def test_a_model_beyond_two_gigabytes_is_refused_first(
+    chain: TinyChain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("export.write._LARGEST_MESSAGE", 1000)
+    spec = ExportSpec(checkpoint=str(chain.pruned), data=chain.data)
+    with pytest.raises(DgpruneError, match="more than the 2 GB that an ONNX file holds"):
+        export(spec, tmp_path / "s")

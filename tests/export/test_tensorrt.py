@@ -128,6 +128,21 @@ def test_timings_of_a_build_are_kept_for_the_next(
     assert [call.split()[3] for call in found] == ["0", "7", "0"]  # another device: anew
 
 
+def test_a_small_profile_is_checked_and_evaluated(
+    gpu: pytest.MonkeyPatch, chain: TinyChain, tmp_path: Path
+) -> None:
+    folder = export(spec_of(chain, largest_batch=3), tmp_path / "s").path
+    asked = EvaluateSpec(subject=str(folder), data=chain.data, target=chain.target)
+    assert evaluate(asked, tmp_path / "r.jsonl").fresh
+
+
+def test_timings_that_cannot_be_kept_do_not_lose_the_engine(
+    gpu: pytest.MonkeyPatch, chain: TinyChain, tmp_path: Path
+) -> None:
+    (tmp_path / "cache").write_text("a file where a folder should be")
+    assert open_artefact(export(spec_of(chain), tmp_path / "s").path)
+
+
 def test_a_static_batch_needs_no_profile(
     gpu: pytest.MonkeyPatch, chain: TinyChain, tmp_path: Path
 ) -> None:
@@ -152,6 +167,9 @@ def test_an_engine_of_another_version_or_gpu_is_refused(
     gpu.setitem(sys.modules, "tensorrt", fake.module("11.4.0.106"))
     with pytest.raises(DgpruneError, match=r"built for tensorrt 10.16.1.11, here is 11.4.0.106"):
         open_here(folder)
+    again = export(spec_of(chain), tmp_path / "s").path
+    assert again != folder
+    open_here(again)
 
 
 def test_a_batch_beyond_the_profile_is_refused(

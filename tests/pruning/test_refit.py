@@ -163,3 +163,9 @@ def test_a_full_disk_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
     model = build(MODELS[0])
     with pytest.raises(DgpruneError, match="TMPDIR"):
         refitted(model, inner_plan(model, MODELS[0]), MODELS[0], images(4))
+
+
+def test_values_that_are_no_numbers_are_refused() -> None:
+    layer = nn.Linear(3, 2)
+    with torch.no_grad(), pytest.raises(DgpruneError, match="not numbers"):
+        improve(layer, [(torch.full((4, 2), float("nan")), torch.ones(4, 3))])

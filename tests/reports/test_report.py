@@ -352,3 +352,12 @@ def test_an_allowed_fallback_is_told(chain: TinyChain, tmp_path: Path) -> None:
     assert "asked fp16, but ran fp32" in page.read_text()
     (plain,) = tables(read_records(chain.records))
     assert not any("fall back" in line for line in warnings(plain))
+
+
+def test_a_permission_that_was_not_needed_changes_nothing(chain: TinyChain, tmp_path: Path) -> None:
+    def permitted(record: Record) -> Record:
+        return replace(record, runtime=replace(record.runtime, allow_fallback=True))
+
+    other = changed(chain, tmp_path / "other", permitted)
+    (table,) = tables([*read_records(chain.records), *read_records(other)])
+    assert len(table.rows) == 2
