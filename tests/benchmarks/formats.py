@@ -1,9 +1,9 @@
 """Every format and precision of some checkpoints: parity, bytes, seconds, agreement, proof.
 
-    python -m tests.benchmarks.formats run DATA OUT CHECKPOINT...
+    python -m tests.benchmarks.formats run DATA OUT IMAGES CHECKPOINT...
     python -m tests.benchmarks.formats table OUT FOLDER
 
-`run` goes on where it stopped; `table` writes FOLDER/README.md and the rows beside it.
+Parity is checked on IMAGES of each source domain. `run` goes on where it stopped; `table` writes FOLDER/README.md and the rows beside it.
 """
 
 import json
@@ -26,7 +26,7 @@ ROWS = "formats.jsonl"
 RUNTIMES = {"onnx": ("onnxruntime", "openvino"), "openvino": ("openvino",)}
 
 
-def run(data: str, out: Path, checkpoints: list[str]) -> None:
+def run(data: str, out: Path, images: int, checkpoints: list[str]) -> None:
     """A row a checkpoint, format and precision."""
     out.mkdir(parents=True, exist_ok=True)
     rows = out / ROWS
@@ -41,6 +41,7 @@ def run(data: str, out: Path, checkpoints: list[str]) -> None:
                     data=data,
                     format=form,  # type: ignore[arg-type]
                     precision=precision,
+                    parity_images=images,
                 )
                 row = {"checkpoint": Path(checkpoint).name, "format": form, "precision": precision}
                 if _key(row) not in done:
@@ -139,4 +140,4 @@ if __name__ == "__main__":
     if command == "table":
         table(Path(arguments[0]), Path(arguments[1]))
     else:
-        run(arguments[0], Path(arguments[1]), arguments[2:])
+        run(arguments[0], Path(arguments[1]), int(arguments[2]), arguments[3:])
