@@ -3,7 +3,8 @@
     python -m tests.benchmarks.formats run DATA OUT IMAGES CHECKPOINT...
     python -m tests.benchmarks.formats table OUT FOLDER
 
-Parity is checked on IMAGES of each source domain. `run` goes on where it stopped; `table` writes FOLDER/README.md and the rows beside it.
+Parity is checked on IMAGES of each source domain. `run` goes on where it stopped; `table` writes
+FOLDER/README.md and the rows beside it.
 """
 
 import json
