@@ -104,8 +104,8 @@ def table(out: Path, folder: Path) -> None:
         "stays; *executed* is what each runtime read back on this machine: layers by precision "
         "(attention blocks that run as one kernel in brackets), and what differs from the file.",
         "",
-        "| model | label | file | MB | seconds | largest difference | smallest cosine | same class "
-        "| executed |",
+        "| model | checkpoint | file | MB | seconds | largest difference | smallest cosine "
+        "| same class | executed |",
         "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | --- |",
     ]
     lines += [_line(row) for row in rows]
@@ -113,14 +113,14 @@ def table(out: Path, folder: Path) -> None:
 
 
 def _line(row: dict[str, Any]) -> str:
-    name = f"{row['format']} {row['precision']}"
+    name, checkpoint = f"{row['format']} {row['precision']}", row["checkpoint"].rsplit("-", 1)[0]
     if "error" in row:
-        return f"| {row['model']} | {row['label']} | {name} | | | | | | refused: {row['error']} |"
+        return f"| {row['model']} | {checkpoint} | {name} | | | | | | refused: {row['error']} |"
     parity = row["parity"]
     same = parity["top1_agreements"] / parity["images"]
     executed = "; ".join(f"{name}: {_executed(proof)}" for name, proof in row["proofs"].items())
     return (
-        f"| {row['model']} | {row['label']} | {name} | {row['size_bytes'] / 1e6:.2f} | "
+        f"| {row['model']} | {checkpoint} | {name} | {row['size_bytes'] / 1e6:.2f} | "
         f"{row['export_s']:.0f} | {parity['max_abs_logit_difference']:.1e} | "
         f"{parity['min_cosine']:.6f} | {same:.2%} of {parity['images']} | {executed} |"
     )
