@@ -103,8 +103,8 @@ def table(out: Path, folder: Path) -> None:
         "images of the source domains; *same class* is the share of images whose top-1 class "
         "stays; *executed* is what each runtime read back on this machine: layers by precision "
         "(attention blocks that run as one kernel in brackets), and what differs from the file. "
-        "A checkpoint `pruned-...` was not trained after the cut, `-0` lost nothing; BEiT has random "
-        "weights, so that its parity is of arithmetic only.",
+        "A checkpoint `pruned-...` was not trained after the cut, `-0` lost nothing; BEiT has "
+        "random weights, so that its parity is of arithmetic only.",
         "",
         "| model | checkpoint | file | MB | seconds | largest difference | smallest cosine "
         "| same class | executed |",
