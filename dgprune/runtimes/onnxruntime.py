@@ -96,7 +96,14 @@ class OnnxRuntime:
             options.profile_file_prefix = str(Path(folder) / "profile")
             session = self._open(options)
             session.run(None, {session.get_inputs()[0].name: self._batches[0]})
-            events = json.loads(Path(session.end_profiling()).read_text())
+            profile = Path(session.end_profiling())
+            try:
+                events = json.loads(profile.read_text())
+            except (OSError, ValueError) as error:  # it writes what fits, without a word
+                raise DgpruneError(
+                    f"ONNX Runtime could not write its profile to {folder}: no space left? "
+                    "free some or choose another TMPDIR"
+                ) from error
         return proof_of(events, self._loadable)
 
     def _options(self) -> Any:
