@@ -10,13 +10,15 @@ import onnxruntime
 import pytest
 import torch
 
+import dgprune
 from dgprune.artefact import open_artefact
 from dgprune.checkpoint import load_model, open_checkpoint
 from dgprune.data import Images, Sample
 from dgprune.errors import DgpruneError
 from dgprune.models import Transformer, blocks_of, create, structure_of
+from dgprune.records import RuntimeSpec
 from dgprune.structure import cost_of
-from export.export_checkpoint import export
+from export.export_checkpoint import export, export_onnx
 from export.onnx_graph import finish_graph, onnx_graph, require_weights
 from export.parity import LADDER, ParityError, compare
 from export.shipped_model import shipped_model
@@ -152,3 +154,15 @@ def test_a_pruned_beit_is_exported_whole(tmp_path: Path) -> None:
     file.write_bytes(graph_of(pruned).SerializeToString())
     images = np.random.default_rng(0).normal(size=(4, 3, 32, 32)).astype(np.float32)
     assert parity_of(pruned, file, images) == 4
+
+
+def test_the_python_api_exports_and_runs(chain: TinyChain, tmp_path: Path) -> None:
+    spec = ExportSpec(checkpoint="", data=chain.data, format="openvino")  # both are overruled
+    artefact = export_onnx(chain.pruned, spec, tmp_path / "s")
+    assert (artefact.artefact.format, artefact.file.name) == ("onnx", "model.fp32.onnx")
+    images = np.zeros((2, 3, 32, 32), np.float32)
+    runtime = RuntimeSpec(name="onnxruntime", provider="cpu", threads=1)
+    with dgprune.open_runtime(artefact, runtime) as loaded:
+        loaded.bind([images])
+        loaded.infer(0)
+        np.testing.assert_allclose(loaded.output(0), logits_of(artefact.file, images), atol=1e-5)
