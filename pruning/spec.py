@@ -20,8 +20,8 @@ class PruneSpec:
     """How to prune: what `budget` asks for goes, by `criterion`, under `ranking`.
 
     `score_images` source-training images, dealt evenly over domains and classes, feed the gradient
-    criteria; `seed` draws them, and the random criterion. With `refit` all that is left is fitted to
-    the dense model on `refit_images` source images (`pruning.refit`).
+    criteria; `seed` draws them, and the random criterion. With `refit` all that is left is fitted
+    to the dense model on `refit_images` source images (`pruning.refit`).
 
     Two ablations: `scale_attention` "reset" lets attention divide by the root of the new head
     dimension, as timm does, and `drop_dependency` "residual" misses one shortcut of the graph.
