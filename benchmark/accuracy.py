@@ -89,9 +89,7 @@ def evaluate(spec: EvaluateSpec, records: Path, progress: Progress = SILENT) -> 
         loading=Loading(
             target=spec.target, skip_bad_images=spec.skip_bad_images, progress=progress
         ),
-        batch_size=min(_BATCH, subject.largest_batch or _BATCH)
-        if subject.batch == "dynamic"
-        else int(subject.batch),
+        batch_size=subject.form.batch or min(_BATCH, subject.form.largest or _BATCH),
     )
     with subject.run(runtime) as opened:
         proof = proven(opened, subject, runtime, setting.batch_size)
@@ -156,7 +154,7 @@ def _logits(runtime: Runtime, images: Images, setting: _Setting) -> Floats:
     for start in range(0, len(images), size):
         batch = setting.subject.inputs(images.pixels[start : start + size])
         count = len(batch)
-        if setting.subject.batch != "dynamic" and count < size:
+        if setting.subject.form.batch is not None and count < size:
             padding = np.zeros((size - count, *batch.shape[1:]), batch.dtype)
             batch = np.concatenate([batch, padding])
         runtime.bind([batch])

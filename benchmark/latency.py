@@ -135,9 +135,9 @@ def _cells(spec: LatencySpec) -> list[_Cell]:
         allow_fallback=spec.allow_fallback,
     )
     for size in spec.batch_sizes:
-        if candidate.batch not in ("dynamic", str(size)):
+        if candidate.form.batch not in (None, size):
             raise DgpruneError(
-                f"{candidate.file} was exported for batch {candidate.batch}, not {size}"
+                f"{candidate.file} was exported for batch {candidate.form.batch}, not {size}"
             )
     return [
         _Cell(
@@ -165,8 +165,8 @@ def require_comparable(candidate: OpenSubject, baseline: OpenSubject) -> None:
     parts = {
         "format": (a.format, b.format),
         "precision": (a.precision, b.precision),
-        "batch": (candidate.batch, baseline.batch),
-        "preprocessing inside": (candidate.with_preprocessing, baseline.with_preprocessing),
+        "batch": (candidate.form.batch, baseline.form.batch),
+        "preprocessing inside": (candidate.form.dtype, baseline.form.dtype),
         "input": (a.origin.preprocessing, b.origin.preprocessing),
         "classes": (a.origin.classes, b.origin.classes),
         "opset": (a.lineage[-1].spec.get("opset"), b.lineage[-1].spec.get("opset")),

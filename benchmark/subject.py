@@ -13,8 +13,8 @@ from dgprune.data.preprocessing import Bytes, to_input
 from dgprune.errors import DgpruneError
 from dgprune.proof import Proof, require
 from dgprune.records import RuntimeSpec, Subject
-from dgprune.runtimes import Inputs, Runtime
-from dgprune.runtimes.opening import open_runtime
+from dgprune.runtimes import InputForm, Inputs, Runtime
+from dgprune.runtimes.opening import form_of, open_runtime
 
 if TYPE_CHECKING:
     from dgprune.checkpoint import Checkpoint
@@ -22,14 +22,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class OpenSubject:
-    """A file to measure: `batch` is "dynamic" or the only batch size it takes."""
+    """A file to measure, and what it takes."""
 
     subject: Subject
     folder: Path
     file: Path
-    batch: str
-    largest_batch: int | None
-    with_preprocessing: bool
+    form: InputForm
     opened: "OpenArtefact | Checkpoint"
 
     @contextmanager
@@ -40,7 +38,7 @@ class OpenSubject:
 
     def inputs(self, pixels: Bytes) -> Inputs:
         """What the file takes, of pixels [batch, px, px, 3]."""
-        if self.with_preprocessing:
+        if self.form.dtype == "uint8":
             return pixels
         return to_input(pixels, self.subject.origin.preprocessing)
 
@@ -69,7 +67,6 @@ def open_subject(path: Path) -> OpenSubject:
 def _artefact(path: Path) -> OpenSubject:
     opened = open_artefact(path)
     sidecar = opened.artefact
-    largest = sidecar.built_with.get("largest_batch")
     subject = Subject(
         label=sidecar.label,
         sha256=sidecar.sha256,
@@ -84,9 +81,7 @@ def _artefact(path: Path) -> OpenSubject:
         subject=subject,
         folder=path,
         file=opened.file,
-        batch=sidecar.batch,
-        largest_batch=int(largest) if largest else None,
-        with_preprocessing=sidecar.with_preprocessing,
+        form=form_of(opened),
         opened=opened,
     )
 
@@ -110,8 +105,6 @@ def _checkpoint(path: Path) -> OpenSubject:
         subject=subject,
         folder=path,
         file=path / WEIGHTS,
-        batch="dynamic",
-        largest_batch=None,
-        with_preprocessing=False,
+        form=form_of(checkpoint),
         opened=checkpoint,
     )

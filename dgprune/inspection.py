@@ -58,6 +58,8 @@ def print_inspection(found: Json, *, as_json: bool) -> None:
             f"  parity     top-1 equal on {parity['top1_agreements']} of {parity['images']} "
             f"images, smallest cosine {parity['min_cosine']:.6f}"
         )
+        if found["kept_fp32"]:
+            print(f"  in fp32    {', '.join(found['kept_fp32'])}")
     print(f"  width      {structure.embed_dim}")
     for index, block in enumerate(structure.blocks):
         print(

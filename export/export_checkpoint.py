@@ -1,52 +1,25 @@
 """The stage `export`: from a checkpoint to an artefact folder, its parity checked."""
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
-from dgprune.artefact import (
-    SCHEMA,
-    SIDECAR,
-    Artefact,
-    OpenArtefact,
-    Parity,
-    identity,
-    open_artefact,
-)
-from dgprune.checkpoint import CheckpointMeta, open_checkpoint
+from dgprune.artefact import SIDECAR, Artefact, OpenArtefact, Parity, open_artefact
+from dgprune.checkpoint import open_checkpoint
 from dgprune.data import open_data
-from dgprune.environment import installed_libraries
-from dgprune.errors import DgpruneError
-from dgprune.lineage import LineageStep, next_step
+from dgprune.lineage import next_step
 from dgprune.progress import SILENT, Progress
-from dgprune.records import RuntimeSpec
-from dgprune.runtimes import Inputs
-from dgprune.runtimes.opening import open_runtime, runtime_spec
 from dgprune.runtimes.tensorrt import load_tensorrt
-from dgprune.schema import Json, canonical_json, encode, file_sha256, seal
+from dgprune.schema import Json, canonical_json, encode, seal
 from dgprune.source import split_for
 from dgprune.stage import Done, run_stage
 from dgprune.store import store_at
-from dgprune.structure import Structure
-from export.first_difference import first_difference
+from export.at_parity import written_at_parity
 from export.folder_readme import folder_readme
-from export.inside import OpenVinoGraph, OrtGraph
-from export.onnx_graph import INPUT, OUTPUT, PROBABILITIES
-from export.parity import (
-    LADDER,
-    PROBABILITY_LADDER,
-    ParityError,
-    compare,
-    outputs_of,
-    reference_outputs,
-)
 from export.source_images import SourceImages
 from export.spec import ExportSpec
-from export.write import Written, write_artefact
+from export.write import prepare
 
 README = "README.md"
-_BATCH = 32
-_UNCHECKED = Parity(images=0, max_abs_logit_difference=0, min_cosine=0, top1_agreements=0)
 
 
 def export(spec: ExportSpec, out: Path, progress: Progress = SILENT) -> Done:
@@ -66,13 +39,10 @@ def export(spec: ExportSpec, out: Path, progress: Progress = SILENT) -> Done:
         progress.line(
             f"exporting {meta.label} to {spec.format} {spec.precision}, batch {spec.batch}"
         )
-        written = write_artefact(folder, checkpoint, spec, images)
-        sidecar = _sidecar(written, spec, meta, checkpoint.structure, step)
-        parity = _check(sidecar, written, spec, images)
-        checked = replace(sidecar, parity=parity)
-        (folder / README).write_text(folder_readme(checked))
-        (folder / SIDECAR).write_text(canonical_json(seal(encode(checked))) + "\n")
-        progress.line(_parity_line(parity))
+        sidecar = written_at_parity(folder, prepare(checkpoint, spec, images), images, step)
+        (folder / README).write_text(folder_readme(sidecar))
+        (folder / SIDECAR).write_text(canonical_json(seal(encode(sidecar))) + "\n")
+        progress.line(_parity_line(sidecar.parity))
 
     with store_at(out) as store:
         name = f"artefact-{meta.label}-{spec.format}-{spec.precision}-{step.digest[:12]}"
@@ -86,91 +56,6 @@ def export_onnx(
     """The ONNX artefact of the checkpoint in folder `checkpoint`, opened."""
     asked = replace(spec, checkpoint=str(checkpoint), format="onnx")
     return open_artefact(export(asked, out, progress).path)
-
-
-def _sidecar(
-    written: Written,
-    spec: ExportSpec,
-    meta: CheckpointMeta,
-    structure: Structure,
-    step: LineageStep,
-) -> Artefact:
-    """All that is known of the files before parity is checked."""
-    files = {file.name: file_sha256(file) for file in written.files}
-    return Artefact(
-        schema=SCHEMA,
-        label=meta.label,
-        digest=step.digest,
-        file=written.file.name,
-        sha256=identity(files),
-        size_bytes=sum(file.stat().st_size for file in written.files),
-        format=spec.format,
-        precision=spec.precision,
-        opset=spec.opset,
-        input_name=INPUT,
-        output_name=PROBABILITIES if spec.with_preprocessing else OUTPUT,
-        batch=spec.batch,
-        structure=structure,
-        origin=meta.origin,
-        lineage=(*meta.lineage, step),
-        parity=_UNCHECKED,
-        tools=installed_libraries(),
-        files=files,
-        layers=written.layers,
-        kept_fp32=written.kept_fp32,
-        calibration=written.calibration,
-        with_preprocessing=spec.with_preprocessing,
-        built_with=written.built_with,
-    )
-
-
-def _check(sidecar: Artefact, written: Written, spec: ExportSpec, images: SourceImages) -> Parity:
-    """Parity of the written file; raises DgpruneError, naming the first node, where it fails.
-
-    What is checked here is the file, so another precision may run than the file asks for: whether
-    a device really runs it is for `evaluate` and `bench` to prove.
-    """
-    real = images.for_parity()
-    inputs = images.inputs(real)
-    size = min(_BATCH, spec.largest_batch) if spec.batch == "dynamic" else int(spec.batch)
-    if spec.batch != "dynamic":
-        inputs = inputs[: len(inputs) // size * size]
-    runtime = _checking_runtime(spec)
-    expected = reference_outputs(written.reference, inputs, size)
-    opened = OpenArtefact(artefact=sidecar, file=written.file)
-    with open_runtime(opened, runtime) as loaded:
-        found = outputs_of(loaded, inputs, size)
-        executed = loaded.proof().precisions
-    try:
-        allowed = (PROBABILITY_LADDER if spec.with_preprocessing else LADDER)[spec.precision]
-        where = f"{runtime.name} {runtime.provider}"
-        return replace(compare(expected, found, real, allowed, where), executed=executed)
-    except ParityError as error:
-        start = error.worst // size * size
-        place = _first_node(written, spec, inputs[start : start + size])
-        told = f"; the first node that differs: {place}" if place else ""
-        raise DgpruneError(
-            f"{written.file.name} does not compute what PyTorch does: {error.reason}{told}"
-        ) from error
-
-
-def _first_node(written: Written, spec: ExportSpec, batch: Inputs) -> str:
-    """Where the written file begins to differ on `batch`; empty for an engine, which is sealed."""
-    if spec.format == "tensorrt":
-        return ""
-    bfloat16 = spec.precision == "bf16"
-    on_openvino = spec.format == "openvino" or bfloat16
-    inside = (
-        OpenVinoGraph(written.file, bfloat16=bfloat16) if on_openvino else OrtGraph(written.graph)
-    )
-    return first_difference(inside, written.traced.program, batch, spec.precision)
-
-
-def _checking_runtime(spec: ExportSpec) -> RuntimeSpec:
-    """What executes the file here: ONNX Runtime has no bf16 on a CPU, OpenVINO does."""
-    name = "openvino" if (spec.format, spec.precision) == ("onnx", "bf16") else None
-    threads = len(os.sched_getaffinity(0))
-    return runtime_spec(spec.format, name, None, threads, allow_fallback=True)
 
 
 def _parity_line(parity: Parity) -> str:

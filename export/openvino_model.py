@@ -21,17 +21,19 @@ def write_openvino(
     precision: Precision,
     inputs: Sequence[Inputs],
     metadata: dict[str, str],
+    keep: Sequence[str] = (),
 ) -> None:
     """Writes `file` (.xml) and its .bin beside it.
 
     fp16 is the type of the stored weights, and what is asked of the device; bf16 is a type that the
     device computes in, its weights are stored as fp32; int8 is NNCF's post-training quantisation on
-    the batches `inputs`. Raises DgpruneError where OpenVINO or NNCF is missing.
+    the batches `inputs`, but for the nodes `keep`. Raises DgpruneError where OpenVINO or NNCF is
+    missing.
     """
     openvino = _openvino()
     model = openvino.Core().read_model(graph.SerializeToString())
     if precision == "int8":
-        model = _quantise(model, inputs)
+        model = _quantise(model, inputs, keep)
     for key, value in metadata.items():
         model.set_rt_info(value, ["dgprune", key.removeprefix("dgprune.")])
     openvino.save_model(model, file, compress_to_fp16=precision == "fp16")
@@ -47,7 +49,7 @@ def _openvino() -> Any:
     return openvino
 
 
-def _quantise(model: Any, inputs: Sequence[Inputs]) -> Any:
+def _quantise(model: Any, inputs: Sequence[Inputs], keep: Sequence[str]) -> Any:
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             import nncf
@@ -62,6 +64,7 @@ def _quantise(model: Any, inputs: Sequence[Inputs]) -> Any:
             nncf.Dataset(list(inputs)),
             subset_size=len(inputs),
             model_type=nncf.ModelType.TRANSFORMER,
+            ignored_scope=nncf.IgnoredScope(names=list(keep)),
         )
 
 

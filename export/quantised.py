@@ -40,8 +40,10 @@ class _Batches:
         return {self._name: self._batches[self._next - 1]}
 
 
-def in_int8(graph: onnx.ModelProto, inputs: Sequence[Inputs]) -> onnx.ModelProto:
-    """`graph` with every matrix product with weights between int8 tensors.
+def in_int8(
+    graph: onnx.ModelProto, inputs: Sequence[Inputs], keep: Sequence[str] = ()
+) -> onnx.ModelProto:
+    """`graph` with every matrix product with weights between int8 tensors, but for nodes `keep`.
 
     `inputs` are calibration batches. Products of two activations, LayerNorm and softmax stay, and
     so does the patch embedding, which ONNX Runtime would not run in int8 behind these nodes.
@@ -64,7 +66,7 @@ def in_int8(graph: onnx.ModelProto, inputs: Sequence[Inputs]) -> onnx.ModelProto
             activation_type=QuantType.QInt8,
             weight_type=QuantType.QInt8,
             per_channel=True,
-            nodes_to_quantize=nodes_with_weights(graph),
+            nodes_to_quantize=[name for name in nodes_with_weights(graph) if name not in keep],
             op_types_to_quantize=list(_WITH_WEIGHTS),
             calibrate_method=CalibrationMethod.Percentile,
             extra_options={

@@ -1,5 +1,6 @@
 """Writing the files of an artefact, in every format and precision."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from torch import nn
 from dgprune.artefact import Calibration
 from dgprune.checkpoint import Checkpoint, load_model
 from dgprune.errors import DgpruneError
+from dgprune.progress import Progress
 from dgprune.runtimes import Inputs
 from dgprune.schema import canonical_json
 from dgprune.structure import cost_of
@@ -34,28 +36,34 @@ _LARGEST_MESSAGE = 2_000_000_000  # bytes; protobuf ends at 2 GiB
 
 
 @dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """What every attempt at a file starts from: the fp32 module, its trace, and ranges' images."""
+
+    checkpoint: Checkpoint
+    spec: ExportSpec
+    reference: nn.Module
+    traced: OnnxGraph
+    batches: list[Inputs]
+    calibration: Calibration | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Written:
     """What was written: the main file, all files, and what is known of them.
 
-    `reference` is the fp32 module that parity is measured against, `traced` and `graph` serve to
-    find where an ONNX graph begins to differ from it.
+    `graph` serves to find where it begins to differ from the traced program.
     """
 
     file: Path
     files: list[Path]
     layers: dict[str, int]
-    reference: nn.Module
-    traced: OnnxGraph
     graph: onnx.ModelProto
     kept_fp32: tuple[str, ...] = ()
-    calibration: Calibration | None = None
     built_with: dict[str, str] = field(default_factory=dict)
 
 
-def write_artefact(
-    folder: Path, checkpoint: Checkpoint, spec: ExportSpec, images: SourceImages
-) -> Written:
-    """Writes the file or files of `spec.format` and `spec.precision` into `folder`."""
+def prepare(checkpoint: Checkpoint, spec: ExportSpec, images: SourceImages) -> Prepared:
+    """Traces the checkpoint and loads the images that ranges are measured on."""
     parameters = cost_of(checkpoint.structure).parameters
     if 4 * parameters > _LARGEST_MESSAGE:
         raise DgpruneError(
@@ -64,35 +72,44 @@ def write_artefact(
         )
     reference, traced = _trace(checkpoint, spec)
     batches, calibration = images.for_calibration() if spec.needs_calibration else ([], None)
-    graph, kept = _in_precision(traced, spec, batches)
-    metadata = _metadata(checkpoint)
+    return Prepared(
+        checkpoint=checkpoint,
+        spec=spec,
+        reference=reference,
+        traced=traced,
+        batches=batches,
+        calibration=calibration,
+    )
+
+
+def write_files(
+    folder: Path, prepared: Prepared, progress: Progress, keep: Sequence[str] = ()
+) -> Written:
+    """Writes the file or files of the spec into `folder`; of int8, the layers `keep` stay fp32."""
+    spec, structure = prepared.spec, prepared.checkpoint.structure
+    graph, kept = _in_precision(prepared, keep)
+    metadata = _metadata(prepared.checkpoint)
     finish_graph(graph, metadata)
-    structure = checkpoint.structure
     folded = 0 if spec.batch == "dynamic" else int(spec.batch) * structure.prefix_tokens
     require_weights(graph, cost_of(structure).parameters, folded * structure.embed_dim)
     file = folder / f"model.{spec.precision}.{_SUFFIX[spec.format]}"
-    layers, built_with = layers_of(graph), {}
+    files, layers, built_with = [file], layers_of(graph), {}
     if spec.format == "onnx":
         file.write_bytes(graph.SerializeToString(deterministic=True))
-        files = [file]
     elif spec.format == "openvino":
-        write_openvino(graph, file, spec.precision, batches, metadata)
-        files = [file, file.with_suffix(".bin")]
+        write_openvino(graph, file, spec.precision, prepared.batches, metadata, keep)
+        files.append(file.with_suffix(".bin"))
         layers = layers_of_openvino(file, spec.precision)
     else:
         from export.tensorrt_engine import build_engine
 
-        built_with = build_engine(graph, file, spec, images.progress)
-        files = [file]
+        built_with = build_engine(graph, file, spec, progress)
     return Written(
         file=file,
         files=files,
         layers=layers,
-        reference=reference,
-        traced=traced,
         graph=graph,
         kept_fp32=tuple(kept),
-        calibration=calibration,
         built_with=built_with,
     )
 
@@ -117,18 +134,19 @@ def _trace(checkpoint: Checkpoint, spec: ExportSpec) -> tuple[nn.Module, OnnxGra
     return reference, traced
 
 
-def _in_precision(
-    traced: OnnxGraph, spec: ExportSpec, batches: list[Inputs]
-) -> tuple[onnx.ModelProto, list[str]]:
-    """The graph in the precision that the file has, and the nodes that stay fp32.
+def _in_precision(prepared: Prepared, keep: Sequence[str]) -> tuple[onnx.ModelProto, Sequence[str]]:
+    """A graph of its own in the precision that the file has, and the nodes that stay fp32.
 
     OpenVINO lowers precision itself, so it gets the fp32 graph.
     """
-    if spec.format == "openvino" or spec.precision in ("fp32", "bf16"):
-        return traced.model, []
-    if spec.precision == "fp16":
-        return in_fp16(traced.model, batches)
-    return in_int8(traced.model, batches), []
+    spec, model = prepared.spec, prepared.traced.model
+    if spec.precision == "fp16" and spec.format != "openvino":
+        return in_fp16(model, prepared.batches)
+    if spec.precision == "int8" and spec.format != "openvino":
+        return in_int8(model, prepared.batches, keep), keep
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    return copy, keep
 
 
 def _metadata(checkpoint: Checkpoint) -> dict[str, str]:

@@ -84,26 +84,35 @@ def open_runtime(opened: "OpenArtefact | Checkpoint", spec: RuntimeSpec) -> Runt
 
 def loadable_of(opened: "OpenArtefact | Checkpoint", spec: RuntimeSpec) -> Loadable:
     """File, input and what should run of an opened folder."""
+    form = form_of(opened)
     if not isinstance(opened, OpenArtefact):
-        size = opened.structure.image_size
         return Loadable(
             file=opened.path / "weights.safetensors",
-            form=InputForm(image=(3, size, size)),
+            form=form,
             wanted=Wanted(precision="fp32", layers={}, provider=spec.provider),
             built_with={},
         )
     sidecar = opened.artefact
+    return Loadable(
+        file=opened.file,
+        form=form,
+        wanted=Wanted(precision=sidecar.precision, layers=sidecar.layers, provider=spec.provider),
+        built_with=sidecar.built_with,
+    )
+
+
+def form_of(opened: "OpenArtefact | Checkpoint") -> InputForm:
+    """What an opened folder takes; a checkpoint takes every batch size."""
+    if not isinstance(opened, OpenArtefact):
+        size = opened.structure.image_size
+        return InputForm(image=(3, size, size))
+    sidecar = opened.artefact
     size = sidecar.origin.preprocessing.image_size
     baked = sidecar.with_preprocessing
     largest = sidecar.built_with.get("largest_batch")
-    return Loadable(
-        file=opened.file,
-        form=InputForm(
-            image=(size, size, 3) if baked else (3, size, size),
-            dtype="uint8" if baked else "float32",
-            batch=None if sidecar.batch == "dynamic" else int(sidecar.batch),
-            largest=int(largest) if largest else None,
-        ),
-        wanted=Wanted(precision=sidecar.precision, layers=sidecar.layers, provider=spec.provider),
-        built_with=sidecar.built_with,
+    return InputForm(
+        image=(size, size, 3) if baked else (3, size, size),
+        dtype="uint8" if baked else "float32",
+        batch=None if sidecar.batch == "dynamic" else int(sidecar.batch),
+        largest=int(largest) if largest else None,
     )

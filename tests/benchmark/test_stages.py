@@ -96,7 +96,7 @@ def test_arms_that_differ_in_more_than_the_network_are_refused(
     candidate, baseline = open_subject(chain.pruned_artefact), open_subject(chain.dense_artefact)
     require_comparable(candidate, baseline)
     if part == "batch":
-        other = replace(candidate, batch=change)
+        other = replace(candidate, form=replace(candidate.form, batch=int(change)))
     else:
         other = replace(candidate, subject=replace(candidate.subject, **{part: change}))  # type: ignore[arg-type]
     with pytest.raises(DgpruneError, match=f"arms differ in {part}"):

@@ -1,5 +1,6 @@
 """A file that computes something else is refused, and the first wrong node is named."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -71,12 +72,13 @@ def test_export_refuses_a_damaged_file_and_leaves_nothing(
 ) -> None:
     inner = write._in_precision
 
-    def damaged(good: OnnxGraph, *rest: object) -> object:
+    def damaged(good: write.Prepared, *rest: object) -> object:
         broken = onnx.ModelProto()
-        broken.CopyFrom(good.model)
+        broken.CopyFrom(good.traced.model)
         for name in products(broken):
             damage(broken, name)
-        return inner(OnnxGraph(model=broken, program=good.program), *rest)  # type: ignore[arg-type]
+        traced = OnnxGraph(model=broken, program=good.traced.program)
+        return inner(replace(good, traced=traced), *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(write, "_in_precision", damaged)
     spec = ExportSpec(checkpoint=str(chain.dense), data=chain.data, precision=precision)  # type: ignore[arg-type]
