@@ -62,11 +62,20 @@ def bench(
         str | None,
         typer.Option(metavar="ARTEFACT|CHECKPOINT", help="The dense file, timed in alternation."),
     ] = None,
+    vary: Annotated[
+        str, typer.Option(help="What the arms differ in: network, precision or runtime.")
+    ] = "network",
     runtime: RuntimeName = None,
     provider: Provider = None,
+    baseline_runtime: Annotated[
+        str | None, typer.Option(metavar="RT", help="Runtime of the baseline, to vary runtimes.")
+    ] = None,
+    baseline_provider: Annotated[
+        str | None, typer.Option(metavar="P", help="Provider of the baseline, likewise.")
+    ] = None,
     allow_fallback: AllowFallback = False,
     batch: Annotated[str, typer.Option(help="Batch sizes, such as 1,8,32.")] = "1,8,32",
-    tier: Annotated[str, typer.Option(help="smoke or default: how precisely.")] = "default",
+    tier: Annotated[str, typer.Option(help="smoke, default or claim: how precisely.")] = "default",
     threads: Annotated[int, typer.Option(help="Threads of the runtime, pinned.")] = 1,
     records: Records = Path("runs/records.jsonl"),
     seed: Seed = 0,
@@ -75,15 +84,18 @@ def bench(
     quiet: Quiet = False,
 ) -> Done:
     """Time an artefact, or its speedup over a baseline; exits 0, 1 (slower) or 3 (inconclusive)."""
-    from benchmark.latency import LatencySpec, batch_sizes
+    from benchmark.cells import LatencySpec, batch_sizes
     from benchmark.latency import bench as run
 
     spec = LatencySpec(
         artefact=artefact,
         data=data,
         baseline=baseline,
+        varies=vary,  # type: ignore[arg-type]
         runtime=runtime,
         provider=provider,
+        baseline_runtime=baseline_runtime,
+        baseline_provider=baseline_provider,
         allow_fallback=allow_fallback,
         batch_sizes=batch_sizes(batch),
         tier=tier,
@@ -103,7 +115,7 @@ def doctor(as_json: AsJson = False) -> None:
 
 def check_recipe(recipe: Recipe) -> None:
     """Raises DgpruneError for a value that `bench` would refuse, before the first step runs."""
-    from benchmark.latency import LatencySpec
+    from benchmark.cells import LatencySpec
     from benchmark.tiers import tier
 
     bench = recipe.bench

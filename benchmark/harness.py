@@ -1,8 +1,9 @@
-"""The paired harness: two arms in alternation, ABBA, clock injected.
+"""The paired harness: two arms in alternation, ABBA; clock, guard and meter are injected.
 
 Pure: no model, no file, no thread. Latency protocol, version 1: warm-up until the latency has
-settled, then rounds of four blocks; the first calls after a switch of arm are dropped; measuring
-stops when the interval of the speedup is narrow enough.
+settled, then rounds of four blocks; the first calls after a switch of arm are dropped; a round in
+which the guard saw trouble is void; measuring stops when the interval of the speedup is narrow
+enough.
 """
 
 import random
@@ -11,10 +12,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from dgprune.records import Arm, BenchSpec, TimedBlock
-from dgprune.statistics import speedup_interval
+from dgprune.statistics import rounds_interval
+from dgprune.timing import Arm, BenchSpec, DeviceTime, TimedBlock, VoidRound, counted
 
-Step = Callable[[int], None]
+Step = Callable[[int], DeviceTime | None]
 _DROPPED_AFTER_SWITCH = 2
 _SETTLED_BLOCKS = 5
 _SETTLED_SLOPE = 0.001
@@ -28,12 +29,41 @@ class Clock(Protocol):
         """Nanoseconds since some moment; never goes back."""
 
 
+class Guard(Protocol):
+    """Watches the machine from the begin of a round to its end."""
+
+    def begin(self) -> None:
+        """A round begins."""
+
+    def trouble(self) -> str | None:
+        """What happened since that must void the round; None where nothing did."""
+
+
+class Meter(Protocol):
+    """Counts energy."""
+
+    def energy_uj(self) -> int:
+        """Microjoules since some moment."""
+
+
+class Unguarded:
+    """A guard that never sees anything."""
+
+    def begin(self) -> None:
+        """A round begins."""
+
+    def trouble(self) -> str | None:
+        """Nothing."""
+        return None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """Blocks in the order taken, and whether the latency had settled before the first."""
+    """Blocks in the order taken, void rounds, and whether the latency had settled before."""
 
     blocks: tuple[TimedBlock, ...]
     stationary: bool
+    void: tuple[VoidRound, ...] = ()
 
 
 class ClockWentBackError(RuntimeError):
@@ -44,13 +74,15 @@ class ClockWentBackError(RuntimeError):
 class Harness:
     """Measures `arms`: one, or a baseline and a candidate.
 
-    `Step(i)` computes batch i of `batches`.
+    `Step(i)` computes batch i of `batches`, and tells the device's time where it has a clock.
     """
 
     arms: Mapping[Arm, Step]
     batches: int
     clock: Clock
     spec: BenchSpec
+    guard: Guard = Unguarded()
+    meter: Meter | None = None
 
     def measure(self) -> Measurement:
         """Samples of every arm: warm-up first, then rounds until the stop rule of `spec` holds."""
@@ -58,15 +90,19 @@ class Harness:
         stationary = self._warm_up()
         iterations = {arm: self._iterations(arm) for arm in self.arms}
         blocks: list[TimedBlock] = []
+        void: list[VoidRound] = []
         order = self._order()
         for number in range(self.spec.rounds[1]):
-            for arm in order:
-                blocks.append(self._block(arm, number, iterations[arm]))
+            self.guard.begin()
+            blocks += [self._block(arm, number, iterations[arm]) for arm in order]
+            trouble = self.guard.trouble()
+            if trouble is not None:
+                void.append(VoidRound(round=number, reason=trouble))
             elapsed_s = (self.clock.now_ns() - start) / 1e9
             late = elapsed_s > self.spec.cell_s and number + 1 >= self.spec.rounds[0]
-            if late or self._enough(number + 1, blocks):
+            if late or self._enough(number + 1, blocks, void):
                 break
-        return Measurement(blocks=tuple(blocks), stationary=stationary)
+        return Measurement(blocks=tuple(blocks), stationary=stationary, void=tuple(void))
 
     def _order(self) -> list[Arm]:
         """ABBA, or BAAB where the draw of this process says so; plain repetition for one arm."""
@@ -75,20 +111,29 @@ class Harness:
             names.reverse()
         return [*names, *reversed(names)]
 
-    def _call(self, step: Step, index: int) -> int:
+    def _call(self, step: Step, index: int) -> tuple[int, DeviceTime | None]:
         start = self.clock.now_ns()
-        step(index % self.batches)
+        told = step(index % self.batches)
         duration = self.clock.now_ns() - start
         if duration < 0:
             raise ClockWentBackError("the clock went back while a call was timed")
-        return duration
+        return duration, told
 
     def _block(self, arm: Arm, number: int, iterations: int) -> TimedBlock:
         step = self.arms[arm]
         for index in range(_DROPPED_AFTER_SWITCH):
             step(index % self.batches)
-        durations = tuple(self._call(step, index) for index in range(iterations))
-        return TimedBlock(arm=arm, round=number, durations_ns=durations)
+        before = self.meter.energy_uj() if self.meter else 0
+        calls = [self._call(step, index) for index in range(iterations)]
+        device = [told for _, told in calls if told is not None]
+        return TimedBlock(
+            arm=arm,
+            round=number,
+            durations_ns=tuple(duration for duration, _ in calls),
+            device_ns=tuple(told.device_ns for told in device),
+            enqueue_ns=tuple(told.enqueue_ns for told in device),
+            energy_uj=self.meter.energy_uj() - before if self.meter else None,
+        )
 
     def _warm_up(self) -> bool:
         """Alternates short blocks until the least is done and the last five medians lie level."""
@@ -113,16 +158,17 @@ class Harness:
         median_ns = statistics.median(self._block(arm, 0, least).durations_ns)
         return max(least, min(most, round(self.spec.block_s * 1e9 / median_ns)))
 
-    def _enough(self, rounds: int, blocks: list[TimedBlock]) -> bool:
-        if rounds < self.spec.rounds[0] or rounds % _ROUNDS_BETWEEN_TESTS:
+    def _enough(self, rounds: int, blocks: list[TimedBlock], void: list[VoidRound]) -> bool:
+        """Whether this process's share of the precision is there.
+
+        The mean of several processes is narrower than each of them, by the root of their number.
+        """
+        left = counted(blocks, void)
+        enough = len({block.round for block in left}) >= self.spec.rounds[0]
+        if not enough or rounds % _ROUNDS_BETWEEN_TESTS:
             return False
-        return len(self.arms) == 1 or relative_half_width(blocks) <= self.spec.half_width
-
-
-def relative_half_width(blocks: list[TimedBlock] | tuple[TimedBlock, ...]) -> float:
-    """Half the width of the speedup's interval, as a share of the speedup."""
-    interval = speedup_interval(blocks)
-    return (interval.high - interval.low) / 2 / interval.estimate
+        wanted = self.spec.half_width * self.spec.replicas[0] ** 0.5
+        return len(self.arms) == 1 or rounds_interval(left).half_width <= wanted
 
 
 def settled(medians: list[float]) -> bool:

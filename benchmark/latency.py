@@ -1,185 +1,79 @@
-"""The stage `bench`: latency of a file, alone or against a baseline, in a child process."""
+"""The stage `bench`: latency of a file, alone or against a baseline, in child processes."""
 
 import hashlib
 import os
 import random
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from benchmark.child import time_in_child
-from benchmark.subject import OpenSubject, open_subject
-from benchmark.tiers import tier
-from benchmark.worker import Job
+from benchmark.cells import BATCHES, Cell, LatencySpec, cells_of
+from benchmark.child import ProcessDiedError, in_child
+from benchmark.claimable import require_claimable
+from benchmark.worker import Result
 from dgprune.data import Purpose, load_images, open_data
 from dgprune.data.images import Loading
 from dgprune.data.preprocessing import Bytes
 from dgprune.data.split import balanced
 from dgprune.environment import current_environment
-from dgprune.errors import MAX_SEED, DgpruneError, require_between
+from dgprune.judgement import control_of, doubts, interval_of, judge
 from dgprune.progress import SILENT, Progress
-from dgprune.records import (
-    Arm,
-    BenchSpec,
-    LatencyRecord,
-    RuntimeSpec,
-    append_records,
-    open_records,
-    read_records,
-)
-from dgprune.runtimes.opening import runtime_spec
-from dgprune.schema import Json, digest, encode
+from dgprune.proof import Proof
+from dgprune.records import LatencyRecord, append_records, open_records, read_records
+from dgprune.schema import Json
 from dgprune.source import split_for
 from dgprune.stage import Done
-from dgprune.statistics import Verdict, judge, median_latency_s, speedup_interval
+from dgprune.statistics import Verdict, median_latency_s, speedup_interval
+from dgprune.timing import Arm, ColdStart, Replica
 
-BATCHES = 8
 _EXIT = {Verdict.FASTER: 0, Verdict.EQUIVALENT: 0, Verdict.SLOWER: 1, Verdict.INCONCLUSIVE: 3}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LatencySpec:
-    """What to time: artefact folders, batch sizes, and the data whose source images are fed in."""
-
-    artefact: str
-    data: str
-    baseline: str | None = None
-    runtime: str | None = None
-    provider: str | None = None
-    allow_fallback: bool = False
-    batch_sizes: tuple[int, ...] = (1, 8, 32)
-    tier: str = "default"
-    threads: int = 1
-    seed: int = 0
-    skip_bad_images: bool = False
-
-    def __post_init__(self) -> None:
-        if not self.batch_sizes:
-            raise DgpruneError("--batch takes numbers of 1 or more, such as 1,8,32")
-        for size in self.batch_sizes:
-            require_between("--batch", size, 1, 4096)
-        require_between("--seed", self.seed, 0, MAX_SEED)
-        cores = len(os.sched_getaffinity(0))
-        if not 1 <= self.threads <= cores:
-            raise DgpruneError(f"--threads {self.threads}: this process may use 1 to {cores} cores")
-
-
-def batch_sizes(text: str) -> tuple[int, ...]:
-    """Batch sizes from `1,8,32`; raises DgpruneError where that is not a list of numbers."""
-    try:
-        return tuple(dict.fromkeys(int(part) for part in text.split(",")))
-    except ValueError:
-        raise DgpruneError(f"--batch {text!r} is not a list of numbers such as 1,8,32") from None
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Cell:
-    candidate: OpenSubject
-    baseline: OpenSubject | None
-    runtime: RuntimeSpec
-    spec: BenchSpec
-    batch_size: int
-
-    def digest(self) -> str:
-        return digest(
-            {
-                "bench": self.candidate.subject.sha256,
-                "baseline": self.baseline.subject.sha256 if self.baseline else None,
-                "runtime": encode(self.runtime),
-                "spec": encode(self.spec),
-                "batch_size": self.batch_size,
-                "environment": encode(current_environment()),
-            }
-        )
-
-    def name(self) -> str:
-        against = f" against {self.baseline.subject.label}" if self.baseline else ""
-        return f"{self.candidate.subject.label}{against}, batch {self.batch_size}"
+_MOST_DEATHS = 2
 
 
 def bench(spec: LatencySpec, records: Path, progress: Progress = SILENT) -> Done:
-    """Appends a latency record a batch size to `records`.
+    """Appends a latency record a batch size to `records`, and the A/A controls they need.
 
     The exit code is that of the worst verdict. Raises DgpruneError where the arms differ in more
-    than the network, or a child process fails.
+    than they may, or where a file cannot be executed as asked.
     """
-    cells = _cells(spec)
-    there = {entry.cell for entry in open_records(records)}
-    missing = [cell for cell in cells if cell.digest() not in there]
+    cells = cells_of(spec)
+    there = open_records(records)
+    require_claimable(cells, there)
+    measured = {e.cell for e in there if isinstance(e.record, LatencyRecord) and e.record.replicas}
+    wanted = _with_controls(cells)
+    missing = [group for group in wanted if any(cell.digest() not in measured for cell in group)]
     random.Random(spec.seed).shuffle(missing)  # so that drift does not follow the batch size
     if not missing:
         progress.line(f"already done: latency of {cells[0].candidate.subject.label} in {records}")
     pixels = _pixels(spec, cells[0], progress) if missing else None
-    for cell in progress.track(missing, len(missing), "timing"):
-        assert pixels is not None
-        record = _measure(cell, pixels)
-        append_records(records, cell.digest(), [record])
-        progress.line(describe(record))
-    found = _records_of(cells, records)
-    code = max((_EXIT[judge(r)] for r in found if r.baseline), default=0)
-    return Done(path=records, fresh=bool(missing), summary=_summary(found), exit_code=code)
-
-
-def _cells(spec: LatencySpec) -> list[_Cell]:
-    candidate = open_subject(Path(spec.artefact))
-    baseline = open_subject(Path(spec.baseline)) if spec.baseline else None
-    if baseline is not None:
-        require_comparable(candidate, baseline)
-    runtime = runtime_spec(
-        candidate.subject.format,
-        spec.runtime,
-        spec.provider,
-        spec.threads,
-        allow_fallback=spec.allow_fallback,
+    for group in progress.track(missing, len(missing), "timing"):
+        for cell in group:  # the control first: where it fails, there is no verdict
+            if cell.digest() not in measured:
+                assert pixels is not None
+                append_records(records, cell.digest(), [_measure(cell, pixels)])
+        progress.line(describe(*_found(group[-1], records)))
+    found = [_found(cell, records) for cell in cells]
+    codes = [_EXIT[judge(r, control)] for r, control in found if r.baseline or not r.replicas]
+    return Done(
+        path=records,
+        fresh=bool(missing),
+        summary=_summary(found),
+        exit_code=max(codes, default=0),
     )
-    for size in spec.batch_sizes:
-        if candidate.form.batch not in (None, size):
-            raise DgpruneError(
-                f"{candidate.file} was exported for batch {candidate.form.batch}, not {size}"
-            )
-    return [
-        _Cell(
-            candidate=candidate,
-            baseline=baseline,
-            runtime=runtime,
-            spec=tier(spec.tier, _order_seed(spec.seed, size, candidate, baseline)),
-            batch_size=size,
-        )
-        for size in spec.batch_sizes
-    ]
 
 
-def _order_seed(
-    seed: int, batch_size: int, candidate: OpenSubject, baseline: OpenSubject | None
-) -> int:
-    """Draws which arm starts: another draw for every pair and batch size."""
-    other = baseline.subject.sha256 if baseline else ""
-    return int(digest([seed, batch_size, candidate.subject.sha256, other])[:8], 16)
+def _with_controls(cells: Sequence[Cell]) -> list[list[Cell]]:
+    """Each cell behind its A/A control, where it has one and is none."""
+    groups = []
+    for cell in cells:
+        control = [cell.control()] if cell.baseline else []
+        groups.append([*(c for c in control if c.digest() != cell.digest()), cell])
+    return groups
 
 
-def require_comparable(candidate: OpenSubject, baseline: OpenSubject) -> None:
-    """Raises DgpruneError where the arms differ in more than the network."""
-    a, b = candidate.subject, baseline.subject
-    parts = {
-        "format": (a.format, b.format),
-        "precision": (a.precision, b.precision),
-        "batch": (candidate.form.batch, baseline.form.batch),
-        "preprocessing inside": (candidate.form.dtype, baseline.form.dtype),
-        "input": (a.origin.preprocessing, b.origin.preprocessing),
-        "classes": (a.origin.classes, b.origin.classes),
-        "opset": (a.lineage[-1].spec.get("opset"), b.lineage[-1].spec.get("opset")),
-    }
-    for name, (mine, theirs) in parts.items():
-        if mine != theirs:
-            raise DgpruneError(
-                f"the arms differ in {name} ({mine} against {theirs}); "
-                "the speedup of pruning needs arms that differ in the network only"
-            )
-
-
-def _pixels(spec: LatencySpec, cell: _Cell, progress: Progress) -> Bytes:
+def _pixels(spec: LatencySpec, cell: Cell, progress: Progress) -> Bytes:
     """Real source-validation images, repeated where the data has too few for eight batches."""
     origin = cell.candidate.subject.origin
     data = open_data(spec.data)
@@ -196,10 +90,17 @@ def _pixels(spec: LatencySpec, cell: _Cell, progress: Progress) -> Bytes:
     return images.pixels[np.arange(needed) % len(images)]
 
 
-def _measure(cell: _Cell, pixels: Bytes) -> LatencyRecord:
+def _measure(cell: Cell, pixels: Bytes) -> LatencyRecord:
+    """The record of one cell: its processes, and the cold start of each arm."""
     used = np.ascontiguousarray(pixels[: BATCHES * cell.batch_size])
-    load = os.getloadavg()[0]
-    found = time_in_child(_job(cell), used, cell.name())
+    replicas, proofs, failures = _replicas(cell, used)
+    cold: dict[Arm, ColdStart] = {}
+    for arm in cell.job(0).arms:
+        try:
+            name = f"cold start of the {arm}"
+            cold[arm] = in_child("benchmark.cold", cell.cold_job(arm), used, ColdStart, name)
+        except ProcessDiedError as error:
+            failures.append(str(error))
     return LatencyRecord(
         subject=cell.candidate.subject,
         baseline=cell.baseline.subject if cell.baseline else None,
@@ -208,50 +109,89 @@ def _measure(cell: _Cell, pixels: Bytes) -> LatencyRecord:
         batch_size=cell.batch_size,
         batches=BATCHES,
         inputs_sha256=hashlib.sha256(used.tobytes()).hexdigest(),
-        stationary=found.measurement.stationary,
-        load_average=load,
-        blocks=found.measurement.blocks,
+        replicas=tuple(replicas),
         environment=current_environment(),
-        proof=found.proofs["candidate"],
-        baseline_proof=found.proofs.get("baseline"),
+        varies=cell.varies,
+        baseline_runtime=cell.baseline_runtime,
+        cold=cold,
+        failures=tuple(failures),
+        proof=proofs.get("candidate"),
+        baseline_proof=proofs.get("baseline"),
     )
 
 
-def _job(cell: _Cell) -> Job:
-    arms: dict[Arm, str] = {}
-    if cell.baseline is not None:
-        arms["baseline"] = str(cell.baseline.folder.resolve())
-    arms["candidate"] = str(cell.candidate.folder.resolve())
-    return Job(
-        arms=arms,
-        runtime=cell.runtime,
-        spec=cell.spec,
-        batch_size=cell.batch_size,
-        batches=BATCHES,
+def _replicas(cell: Cell, pixels: Bytes) -> tuple[list[Replica], dict[Arm, Proof], list[str]]:
+    """Processes one after the other until the interval over them is narrow enough.
+
+    One that dies is told and the others go on; two that die end the cell.
+    """
+    least, most = cell.spec.replicas
+    start = time.monotonic()
+    replicas: list[Replica] = []
+    proofs: dict[Arm, Proof] = {}
+    failures: list[str] = []
+    for number in range(most):
+        late = time.monotonic() - start > cell.spec.cell_s
+        if len(replicas) >= least and (late or _narrow(replicas, cell)):
+            break
+        load = os.getloadavg()[0]
+        try:
+            name = f"process {number + 1} of {cell.name()}"
+            found = in_child("benchmark.worker", cell.job(number), pixels, Result, name)
+        except ProcessDiedError as error:
+            failures.append(str(error))
+            if len(failures) == _MOST_DEATHS:
+                break
+            continue
+        proofs = found.proofs
+        replicas.append(
+            Replica(
+                build=number,
+                stationary=found.measurement.stationary,
+                load_average=load,
+                blocks=found.measurement.blocks,
+                void=found.measurement.void,
+            )
+        )
+    return replicas, proofs, failures
+
+
+def _narrow(replicas: Sequence[Replica], cell: Cell) -> bool:
+    if cell.baseline is None:
+        return True
+    try:
+        return speedup_interval(replicas).half_width <= cell.spec.half_width
+    except ValueError:  # all rounds are void
+        return False
+
+
+def _found(cell: Cell, records: Path) -> tuple[LatencyRecord, LatencyRecord | None]:
+    """The newest record of a cell, and its control."""
+    there = [e for e in read_records(records) if isinstance(e.record, LatencyRecord)]
+    latency = [e.record for e in there if isinstance(e.record, LatencyRecord)]
+    record = next(
+        r
+        for e, r in zip(reversed(there), reversed(latency), strict=True)
+        if e.cell == cell.digest()
     )
+    return record, control_of(record, latency)
 
 
-def _records_of(cells: Sequence[_Cell], records: Path) -> list[LatencyRecord]:
-    wanted = {cell.digest() for cell in cells}
-    return [
-        entry.record
-        for entry in read_records(records)
-        if entry.cell in wanted and isinstance(entry.record, LatencyRecord)
-    ]
-
-
-def describe(record: LatencyRecord) -> str:
-    """One line for a person: latency, and the speedup with its interval."""
-    latency_ms = median_latency_s(record) * 1e3
-    text = f"{record.subject.label}, batch {record.batch_size}: {latency_ms:.3f} ms"
-    if record.baseline is None:
+def describe(record: LatencyRecord, control: LatencyRecord | None = None) -> str:
+    """One line for a person: latency, the speedup with its interval, and every doubt."""
+    name = f"{record.subject.label}, batch {record.batch_size}"
+    if not record.replicas:
+        return f"{name}: not measured: {'; '.join(record.failures)}"
+    text = f"{name}: {median_latency_s(record) * 1e3:.3f} ms"
+    interval = interval_of(record) if record.baseline else None
+    if interval is None or record.baseline is None:
         return text
-    interval = speedup_interval(record.blocks)
+    told = "".join(f"; {doubt}" for doubt in doubts(record, control))
     return (
         f"{text}, {interval.estimate:.2f}x as fast as {record.baseline.label} "
-        f"[{interval.low:.2f}, {interval.high:.2f}] ({judge(record).value})"
+        f"[{interval.low:.2f}, {interval.high:.2f}] ({judge(record, control).value}{told})"
     )
 
 
-def _summary(records: list[LatencyRecord]) -> Json:
-    return {"cells": [describe(record) for record in records]}
+def _summary(found: Sequence[tuple[LatencyRecord, LatencyRecord | None]]) -> Json:
+    return {"cells": [describe(record, control) for record, control in found]}

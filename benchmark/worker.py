@@ -1,38 +1,22 @@
-"""The child process that times: both arms loaded, threads pinned, nothing else imported.
+"""The child process that times: all arms loaded, threads pinned, nothing else imported.
 
-Started by `benchmark.child` as `python -m benchmark.worker JOB PIXELS RESULT`. torch is imported
-only where it is what is timed: a second thread pool in the process would spin against the first.
+Started as `python -m benchmark.worker JOB PIXELS RESULT`. torch is imported only where it is what
+is timed: a second thread pool in the process would spin against the first.
 """
 
 import gc
-import json
-import os
-import sys
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
+from benchmark.guards import guard_for, meter_for
 from benchmark.harness import Harness, Measurement, Step
+from benchmark.job import Job, serve
 from benchmark.subject import open_subject, proven
 from dgprune.data.preprocessing import Bytes
-from dgprune.errors import DgpruneError
 from dgprune.proof import Proof
-from dgprune.records import Arm, BenchSpec, RuntimeSpec
-from dgprune.schema import decode, encode, read_json
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """What the child measures: the folders of the arms, and how."""
-
-    arms: dict[Arm, str]
-    runtime: RuntimeSpec
-    spec: BenchSpec
-    batch_size: int
-    batches: int
+from dgprune.timing import Arm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,42 +37,28 @@ class HostClock:
 
 def run(job: Job, pixels: Bytes) -> Result:
     """Samples of the job's arms on pixels [images, px, px, 3], taken in this process."""
-    pin(job.runtime.threads)
-    size = job.batch_size
-    parts = [pixels[i * size : (i + 1) * size] for i in range(job.batches)]
     steps: dict[Arm, Step] = {}
     proofs: dict[Arm, Proof] = {}
     with ExitStack() as stack:
-        for arm, folder in job.arms.items():
-            subject = open_subject(Path(folder))
-            runtime = stack.enter_context(subject.run(job.runtime))
-            proofs[arm] = proven(runtime, subject, job.runtime, size)
-            runtime.bind([subject.inputs(part) for part in parts])
-            steps[arm] = runtime.infer
+        for name, arm in job.arms.items():
+            subject = open_subject(Path(arm.folder))
+            runtime = stack.enter_context(subject.run(arm.runtime))
+            proofs[name] = proven(runtime, subject, arm.runtime, job.batch_size)
+            runtime.bind([subject.inputs(part) for part in job.parts(pixels)])
+            steps[name] = runtime.infer
         gc.collect()
         gc.freeze()
         gc.disable()
-        harness = Harness(arms=steps, batches=job.batches, clock=HostClock(), spec=job.spec)
+        harness = Harness(
+            arms=steps,
+            batches=job.batches,
+            clock=HostClock(),
+            spec=job.spec,
+            guard=guard_for(arm.runtime),
+            meter=meter_for(arm.runtime),
+        )
         return Result(measurement=harness.measure(), proofs=proofs)
 
 
-def pin(threads: int) -> None:
-    """Keeps this process on as many cores as it has threads, the last ones that it may use."""
-    cores = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, cores[-threads:])
-
-
-def main() -> None:
-    """Reads the files of the job and of the pixels, writes the file of the result."""
-    source, array, result = map(Path, sys.argv[1:4])
-    job = decode(Job, read_json(source), where=str(source))
-    try:
-        found = run(job, np.load(array))
-    except DgpruneError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
-    result.write_text(json.dumps(encode(found)))
-
-
 if __name__ == "__main__":
-    main()
+    serve(run)

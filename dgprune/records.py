@@ -6,7 +6,7 @@ derived. `id` is the digest of everything else in the line, so that an edited re
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -14,12 +14,13 @@ from dgprune.environment import Environment
 from dgprune.errors import DgpruneError
 from dgprune.lineage import LineageStep, Origin
 from dgprune.proof import Proof
-from dgprune.schema import canonical_json, decode, encode, seal, unseal
+from dgprune.schema import Json, canonical_json, decode, encode, seal, unseal
 from dgprune.store import append_lines, claim, explained, is_json
 from dgprune.structure import Structure
+from dgprune.timing import Arm, BenchSpec, ColdStart, Replica, TimedBlock
 
-SCHEMA = 1
-Arm = Literal["baseline", "candidate"]
+SCHEMA = 2
+Varies = Literal["network", "precision", "runtime"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,42 +90,12 @@ class AccuracyRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BenchSpec:
-    """How long and how precisely to measure (latency protocol, version 1)."""
-
-    tier: str
-    warmup_s: float
-    warmup_iterations: int
-    warmup_blocks: int
-    block_s: float
-    block_iterations: tuple[int, int]
-    rounds: tuple[int, int]
-    cell_s: float
-    half_width: float
-    seed: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TimedBlock:
-    """Host latency of consecutive calls of one arm, in nanoseconds, in the order taken."""
-
-    arm: Arm
-    round: int
-    durations_ns: tuple[int, ...]
-
-    def __post_init__(self) -> None:
-        if not self.durations_ns or min(self.durations_ns) <= 0:
-            raise ValueError(
-                "durations_ns must be > 0: was the clock read before the device had finished?"
-            )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class LatencyRecord:
-    """One cell: two files (or one) timed in alternation on one runtime at one batch size.
+    """One cell: two files (or one) timed in alternation at one batch size.
 
-    `stationary` tells whether the warm-up ended because the latency had settled; `load_average` is
-    the machine's one-minute load just before.
+    The arms differ in `varies` only: in the network, or to tell where a speedup comes from, in
+    precision or runtime; `baseline_runtime` is there for the latter. `failures` says, a line each,
+    which process died of what.
     """
 
     subject: Subject
@@ -134,12 +105,30 @@ class LatencyRecord:
     batch_size: int
     batches: int
     inputs_sha256: str
-    stationary: bool
-    load_average: float
-    blocks: tuple[TimedBlock, ...]
+    replicas: tuple[Replica, ...]
     environment: Environment
+    varies: Varies = "network"
+    baseline_runtime: RuntimeSpec | None = None
+    cold: dict[Arm, ColdStart] = field(default_factory=dict)
+    failures: tuple[str, ...] = ()
     proof: Proof | None = None
     baseline_proof: Proof | None = None
+
+    @property
+    def is_control(self) -> bool:
+        """Whether a file was timed against itself."""
+        same = self.baseline is not None and self.baseline.sha256 == self.subject.sha256
+        return same and self.baseline_runtime in (None, self.runtime)
+
+    @property
+    def stationary(self) -> bool:
+        """Whether the latency had settled in every process before it was measured."""
+        return all(replica.stationary for replica in self.replicas)
+
+    @property
+    def blocks(self) -> tuple[TimedBlock, ...]:
+        """Every block that counts, process by process."""
+        return tuple(block for replica in self.replicas for block in replica.counted)
 
 
 Record = AccuracyRecord | LatencyRecord
@@ -208,10 +197,17 @@ def _entry(line: str, where: str) -> Entry:
         value = None
     if not isinstance(value, dict) or "schema" not in value:
         raise DgpruneError(f"{where} is not a record (JSON with a schema number); remove the line")
-    body = unseal(value, SCHEMA, where=where)
+    body = unseal(value, SCHEMA, where=where, older=(1,))
     kind, cell = body.pop("kind", None), body.pop("cell", None)
-    del body["schema"]
+    if body.pop("schema") == 1 and kind == "latency":
+        body = _of_schema_1(body)
     if kind not in _KINDS or not isinstance(cell, str):
         raise DgpruneError(f"{where} is of unknown kind {kind!r}; remove the line")
     record: Record = decode(_KINDS[kind], body, where=where)
     return Entry(id=str(value["id"]), cell=cell, record=record)
+
+
+def _of_schema_1(body: Json) -> Json:
+    """A latency record as it was when one process was all that was timed."""
+    kept = {key: body.pop(key) for key in ("stationary", "load_average", "blocks") if key in body}
+    return {**body, "replicas": [{"build": 0, **kept}]}

@@ -88,13 +88,14 @@ def seal(value: Json) -> Json:
     return {**value, "id": digest(value)[:16]}
 
 
-def unseal(value: Any, schema: int, *, where: str) -> Json:
+def unseal(value: Any, schema: int, *, where: str, older: tuple[int, ...] = ()) -> Json:
     """The sealed `value` without its `id`.
 
-    Raises DgpruneError where its schema number is not `schema`, or it was edited.
+    Raises DgpruneError where its schema number is neither `schema` nor one of the `older` ones, or
+    it was edited.
     """
     found = value.get("schema") if isinstance(value, dict) else None
-    if found != schema:
+    if found != schema and found not in older:
         raise DgpruneError(
             f"{where} has schema {found!r}; this dgprune reads schema {schema}, "
             "install the version that wrote it"

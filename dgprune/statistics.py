@@ -2,15 +2,21 @@
 
 import math
 import statistics
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+import numpy as np
 from scipy.special import stdtrit
 
-from dgprune.records import AccuracyRecord, Arm, LatencyRecord, TimedBlock
+from dgprune.records import AccuracyRecord, LatencyRecord
+from dgprune.timing import Arm, Replica, TimedBlock
 
 MARGIN = 0.01
+# So many samples that the second largest lies above the quantile at 95 % confidence (binomial).
+TAILS = {0.9: 46, 0.95: 93, 0.99: 473, 0.999: 4742}
+_BOOTSTRAP_FROM, _BOOTSTRAP_DRAWS = 20, 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +26,11 @@ class Interval:
     low: float
     estimate: float
     high: float
+
+    @property
+    def half_width(self) -> float:
+        """Half of the distance between the limits, as a share of the estimate."""
+        return (self.high - self.low) / 2 / self.estimate
 
 
 class Verdict(Enum):
@@ -33,15 +44,19 @@ class Verdict(Enum):
 
 def round_log_ratios(blocks: Sequence[TimedBlock]) -> list[float]:
     """Ln(median baseline / median candidate), one a round, over the pooled samples of each arm."""
+    return [
+        math.log(statistics.median(arms["baseline"]) / statistics.median(arms["candidate"]))
+        for arms in _by_round(blocks)
+    ]
+
+
+def _by_round(blocks: Sequence[TimedBlock]) -> list[dict[Arm, list[int]]]:
+    """The samples of each arm, round by round, of rounds that have both."""
     rounds: dict[int, dict[Arm, list[int]]] = {}
     for block in blocks:
         arms = rounds.setdefault(block.round, {"baseline": [], "candidate": []})
         arms[block.arm].extend(block.durations_ns)
-    return [
-        math.log(statistics.median(arms["baseline"]) / statistics.median(arms["candidate"]))
-        for arms in rounds.values()
-        if arms["baseline"] and arms["candidate"]
-    ]
+    return [arms for arms in rounds.values() if arms["baseline"] and arms["candidate"]]
 
 
 def student_interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
@@ -54,11 +69,59 @@ def student_interval(values: Sequence[float], confidence: float = 0.95) -> Inter
     return Interval(low=mean - reach, estimate=mean, high=mean + reach)
 
 
-def speedup_interval(blocks: Sequence[TimedBlock]) -> Interval:
-    """Speedup of the candidate over the baseline: the exponentiated interval of the log ratios."""
-    logs = student_interval(round_log_ratios(blocks))
+def rounds_interval(blocks: Sequence[TimedBlock]) -> Interval:
+    """Speedup of the candidate within one process: Student's t over its rounds, exponentiated."""
+    return _exponentiated(student_interval(round_log_ratios(blocks)))
+
+
+def speedup_interval(replicas: Sequence[Replica]) -> Interval:
+    """Speedup of the candidate over the baseline, over all processes that have rounds to count.
+
+    One process: Student's t over its rounds. Several: over the means of builds (each that of its
+    processes), or over all rounds where that is wider: iterations and rounds of one process share
+    what differs between processes, so they are no replicates (latency protocol, version 1).
+    Raises ValueError where there is nothing to count.
+    """
+    logs = [(r.build, round_log_ratios(r.counted)) for r in replicas]
+    logs = [(build, rounds) for build, rounds in logs if rounds]
+    if not logs:
+        raise ValueError("no round counts")
+    pooled = student_interval([value for _, rounds in logs for value in rounds])
+    if len(logs) == 1:
+        return _exponentiated(pooled)
+    builds: dict[int, list[float]] = defaultdict(list)
+    for build, rounds in logs:
+        builds[build].append(statistics.fmean(rounds))
+    means = student_interval([statistics.fmean(values) for values in builds.values()])
+    reach = max(pooled.high - pooled.estimate, means.high - means.estimate)
+    middle = means.estimate
+    return _exponentiated(Interval(low=middle - reach, estimate=middle, high=middle + reach))
+
+
+def _exponentiated(logs: Interval) -> Interval:
     high = math.exp(logs.high) if logs.high < 700 else math.inf
     return Interval(low=math.exp(logs.low), estimate=math.exp(logs.estimate), high=high)
+
+
+def bootstrap_interval(replicas: Sequence[Replica], seed: int = 0) -> Interval | None:
+    """Ratio of pooled medians with percentile limits, over 1000 draws of rounds with replacement.
+
+    A cross-check that knows no normal distribution; None under 20 rounds. It knows nothing of what
+    differs between processes either.
+    """
+    rounds = [arms for replica in replicas for arms in _by_round(replica.counted)]
+    if len(rounds) < _BOOTSTRAP_FROM:
+        return None
+    rng = np.random.default_rng(seed)
+    samples = {arm: [np.array(r[arm]) for r in rounds] for arm in ("baseline", "candidate")}
+    ratios = []
+    for _ in range(_BOOTSTRAP_DRAWS):
+        drawn = rng.integers(0, len(rounds), len(rounds))
+        medians = [np.median(np.concatenate([part[i] for i in drawn])) for part in samples.values()]
+        ratios.append(medians[0] / medians[1])
+    low, high = np.quantile(ratios, (0.025, 0.975))
+    medians = [np.median(np.concatenate(part)) for part in samples.values()]
+    return Interval(low=float(low), estimate=float(medians[0] / medians[1]), high=float(high))
 
 
 def verdict(interval: Interval, margin: float = MARGIN) -> Verdict:
@@ -73,9 +136,33 @@ def verdict(interval: Interval, margin: float = MARGIN) -> Verdict:
 
 
 def median_latency_s(record: LatencyRecord, arm: Arm = "candidate") -> float:
-    """Median host latency of one call, in seconds, over all samples of `arm`."""
-    pooled = [ns for block in record.blocks if block.arm == arm for ns in block.durations_ns]
-    return statistics.median(pooled) / 1e9
+    """Median host latency of one call, in seconds, over all samples of `arm` that count."""
+    return statistics.median(samples_ns(record, arm)) / 1e9
+
+
+def samples_ns(record: LatencyRecord, arm: Arm = "candidate") -> list[int]:
+    """Host latency of every call of `arm` that counts, in nanoseconds."""
+    return [ns for block in record.blocks if block.arm == arm for ns in block.durations_ns]
+
+
+def tail_latencies_s(record: LatencyRecord, arm: Arm = "candidate") -> dict[float, float | None]:
+    """Quantiles p90 to p99.9 of one call, in seconds; None where there are too few samples.
+
+    With fewer, fewer than two samples lie beyond it at 95 % confidence.
+    """
+    found = sorted(samples_ns(record, arm))
+    return {
+        q: found[math.ceil(q * len(found)) - 1] / 1e9 if len(found) >= needed else None
+        for q, needed in TAILS.items()
+    }
+
+
+def throughput_knee(images_per_s: dict[int, float], share: float = 0.95) -> int | None:
+    """The smallest batch size that reaches `share` of the best throughput; None of nothing."""
+    if not images_per_s:
+        return None
+    best = max(images_per_s.values())
+    return min(size for size, rate in images_per_s.items() if rate >= share * best)
 
 
 def accuracy_interval(record: AccuracyRecord, confidence: float = 0.95) -> Interval:
@@ -84,11 +171,3 @@ def accuracy_interval(record: AccuracyRecord, confidence: float = 0.95) -> Inter
 
     limits = binomtest(record.correct, record.images).proportion_ci(confidence, method="wilson")
     return Interval(low=float(limits.low), estimate=record.accuracy, high=float(limits.high))
-
-
-def judge(record: LatencyRecord) -> Verdict:
-    """The verdict on a paired record; INCONCLUSIVE too where its tier's precision was missed."""
-    interval = speedup_interval(record.blocks)
-    if (interval.high - interval.low) / 2 > record.spec.half_width * interval.estimate:
-        return Verdict.INCONCLUSIVE
-    return verdict(interval)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dgprune.artefact import open_artefact
 from dgprune.errors import DgpruneError, require_between
 from dgprune.records import LatencyRecord, read_records
 from dgprune.schema import canonical_json
@@ -55,7 +56,7 @@ class Shipped:
         if self.baseline is None:
             self.baseline = self._export(everything(self.dense))
         artefact = self._export(plan)
-        records = self.folder / f"{artefact.name}.jsonl"
+        records = self.folder / "latency.jsonl"
         aim = self.aim
         self.invoke(
             [
@@ -67,9 +68,15 @@ class Shipped:
                 *self._bad_images(),
             ]
         )
-        (record,) = (entry.record for entry in read_records(records))
-        assert isinstance(record, LatencyRecord)
-        return speedup_interval(record.blocks)
+        sha256 = open_artefact(artefact).artefact.sha256
+        (record,) = (
+            entry.record
+            for entry in read_records(records)
+            if isinstance(entry.record, LatencyRecord) and entry.record.subject.sha256 == sha256
+        )
+        if not record.replicas:
+            raise DgpruneError(f"{artefact.name} was not measured: {'; '.join(record.failures)}")
+        return speedup_interval(record.replicas)
 
     def _export(self, plan: Plan) -> Path:
         source, store = self.source, str(self.folder / "store")

@@ -5,22 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from dgprune.errors import DgpruneError
+from dgprune.judgement import control_of, doubts, interval_of, judge
 from dgprune.lineage import spec_of
-from dgprune.records import (
-    AccuracyRecord,
-    Entry,
-    LatencyRecord,
-    Record,
-    Subject,
-)
+from dgprune.records import AccuracyRecord, Entry, LatencyRecord, Record, Subject
 from dgprune.schema import canonical_json
 from dgprune.statistics import (
     Interval,
     Verdict,
     accuracy_interval,
-    judge,
     median_latency_s,
-    speedup_interval,
 )
 from dgprune.structure import ModelCost, cost_of
 
@@ -36,13 +29,17 @@ class AccuracyCell:
 
 @dataclass(frozen=True, kw_only=True)
 class SpeedCell:
-    """Speedup of one file over another at one batch size, and the record it comes from."""
+    """Speedup of one file over another at one batch size, and the record it comes from.
+
+    `doubts` are all that a reader must know of it.
+    """
 
     baseline_sha256: str
     record_id: str
     record: LatencyRecord
     interval: Interval
     verdict: Verdict
+    doubts: list[str]
     latency_s: float
     baseline_latency_s: float
 
@@ -142,11 +139,6 @@ class Table:
         pruned = [row for row in self.rows if row.criterion != "dense"]
         return accuracy + sum(len(self.batch_sizes) - len(row.speed) for row in pruned)
 
-    def failed_control(self, batch_size: int) -> bool:
-        """Whether dense against itself misses 1 at `batch_size`: there is no verdict then."""
-        found = [c.interval for c in self.controls if c.record.batch_size == batch_size]
-        return any(not interval.low <= 1 <= interval.high for interval in found)
-
 
 def tables(entries: Sequence[Entry]) -> tuple[Table, ...]:
     """One table an experiment, rows in order of budget and name."""
@@ -179,7 +171,12 @@ def _table(entries: list[Entry]) -> Table:
                 record_id=entry.id, record=entry.record, interval=accuracy_interval(entry.record)
             )
     dense = {sha for sha, row in rows.items() if row.criterion == "dense"}
-    timed = [_speed_cell(e.id, e.record) for e in entries if isinstance(e.record, LatencyRecord)]
+    latency = [e.record for e in entries if isinstance(e.record, LatencyRecord)]
+    timed = [
+        _speed_cell(e.id, e.record, control_of(e.record, latency))
+        for e in entries
+        if isinstance(e.record, LatencyRecord) and e.record.varies == "network"
+    ]
     paired = [cell for cell in timed if cell is not None]
     over_dense = [cell for cell in paired if cell.baseline_sha256 in dense]
     _require_one_machine(over_dense)
@@ -229,16 +226,20 @@ def _settled(record: LatencyRecord) -> LatencyRecord:
     return replace(record, runtime=replace(record.runtime, allow_fallback=fell))
 
 
-def _speed_cell(record_id: str, record: LatencyRecord) -> SpeedCell | None:
-    """The speedup of a paired record; None where one file was timed alone."""
-    if record.baseline is None:
+def _speed_cell(
+    record_id: str, record: LatencyRecord, control: LatencyRecord | None
+) -> SpeedCell | None:
+    """The speedup of a paired record; None where one file was timed alone, or nothing was."""
+    interval = interval_of(record)
+    if record.baseline is None or interval is None:
         return None
     return SpeedCell(
         baseline_sha256=record.baseline.sha256,
         record_id=record_id,
         record=record,
-        interval=speedup_interval(record.blocks),
-        verdict=judge(record),
+        interval=interval,
+        verdict=judge(record, control),
+        doubts=doubts(record, control),
         latency_s=median_latency_s(record),
         baseline_latency_s=median_latency_s(record, "baseline"),
     )

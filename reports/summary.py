@@ -1,5 +1,7 @@
 """The report in words: what was found, and what a reader must know before believing it."""
 
+from collections import Counter
+
 from reports.rows import Row, SpeedCell, Table
 
 DASH = "–"
@@ -74,25 +76,14 @@ def warnings(table: Table) -> list[str]:
         for text in row.fallbacks:
             found.append(f"Allowed to fall back: {row.subject.label}: {text}.")
     cells = [cell for row in table.rows for cell in row.speed.values()]
-    moving = [cell for cell in cells if not cell.record.stationary]
-    if moving:
+    told: dict[str, int] = Counter(text for cell in cells for text in cell.doubts)
+    found += [f"Of {len(cells)} speedups, {n}: {text}." for text, n in told.items()]
+    for control in table.controls:
+        far = max(1 - control.interval.low, control.interval.high - 1)
         found.append(
-            f"The latency had not settled before measuring in {len(moving)} of {len(cells)} cells."
+            f"Noise floor at batch {control.record.batch_size}: dense against itself came out "
+            f"within {percent(far)} of 1."
         )
-    unclear = [cell for cell in cells if cell.verdict.value == "inconclusive"]
-    if unclear:
-        found.append(
-            f"{len(unclear)} of {len(cells)} speedups did not reach the precision of their tier."
-        )
-    for cell in table.controls:
-        size = cell.record.batch_size
-        if table.failed_control(size):
-            bias = abs(cell.interval.estimate - 1)
-            found.append(
-                f"The A/A control at batch {size} does not hold 1 ({cell.interval.low:.4f} to "
-                f"{cell.interval.high:.4f}): speedups at this batch carry a bias of about "
-                f"{percent(bias)} and no verdict."
-            )
     if table.other_baselines:
         found.append(f"{table.other_baselines} record(s) over another baseline are left out.")
     found.append(

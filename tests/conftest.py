@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 
 from benchmark.accuracy import EvaluateSpec, evaluate
-from benchmark.latency import LatencySpec, bench
+from benchmark.cells import LatencySpec
+from benchmark.latency import bench
 from dgprune.models import Transformer, create
 from dgprune.source import SourceSpec
 from export.export_checkpoint import export

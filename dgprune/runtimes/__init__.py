@@ -13,6 +13,7 @@ import numpy as np
 from dgprune.data.preprocessing import Bytes, Floats
 from dgprune.errors import DgpruneError
 from dgprune.proof import Proof, Wanted
+from dgprune.timing import DeviceTime
 
 Inputs = Floats | Bytes
 
@@ -32,8 +33,11 @@ class Runtime(Protocol):
         A batch is [batch, 3, px, px], or pixels [batch, px, px, 3] where the file preprocesses.
         """
 
-    def infer(self, index: int) -> None:
-        """Computes the batch bound at `index`; returns when the result is there."""
+    def infer(self, index: int) -> DeviceTime | None:
+        """Computes the batch bound at `index`; returns when the result is there.
+
+        The device's own time is told where the runtime can ask for it.
+        """
 
     def output(self, index: int) -> Floats:
         """Logits or probabilities [batch, classes] of the last `infer(index)`."""

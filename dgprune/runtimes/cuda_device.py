@@ -1,5 +1,6 @@
-"""The CUDA device through PyTorch: buffers, a stream, captured graphs."""
+"""The CUDA device through PyTorch: buffers, a stream, captured graphs, its own clock."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
@@ -10,6 +11,7 @@ import torch
 from dgprune.data.preprocessing import Floats
 from dgprune.errors import DgpruneError
 from dgprune.runtimes import Inputs
+from dgprune.timing import DeviceTime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +71,19 @@ class Stream:
     def wait(self) -> None:
         """Returns when the device has finished."""
         self._stream.synchronize()
+
+    def timed(self, launch: Callable[[], None]) -> DeviceTime:
+        """The time of `launch` on this stream between two events; returns when it has finished."""
+        first = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        last = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        begin = time.perf_counter_ns()
+        with torch.cuda.stream(self._stream):  # a graph is replayed on the current stream
+            first.record()
+            launch()
+            last.record()
+        enqueued = time.perf_counter_ns() - begin
+        last.synchronize()
+        return DeviceTime(device_ns=round(first.elapsed_time(last) * 1e6), enqueue_ns=enqueued)
 
     def captured(self, launch: Callable[[], None]) -> Callable[[], None]:
         """`launch` recorded as a CUDA graph; call the result to replay it."""

@@ -12,6 +12,7 @@ from dgprune.errors import DgpruneError
 from dgprune.proof import Layer, Proof, prove
 from dgprune.records import RuntimeSpec
 from dgprune.runtimes import Inputs, Loadable, check_inputs, cuda_device
+from dgprune.timing import DeviceTime
 
 _PRODUCTS = ("conv", "gemm", "matmul", "matrixmultiply", "mha", "attention")
 _ATTENTION = ("mha", "attention")
@@ -118,10 +119,9 @@ class TensorRt:
             self._outputs.append(after)
             self._launches.append(self._stream.captured(self._launch))
 
-    def infer(self, index: int) -> None:
+    def infer(self, index: int) -> DeviceTime:
         """Replays the graph of `index`; returns when the device has finished."""
-        self._launches[index]()
-        self._stream.wait()
+        return self._stream.timed(self._launches[index])
 
     def output(self, index: int) -> Floats:
         """Outputs [batch, classes] of the last `infer(index)`."""

@@ -13,6 +13,8 @@ from dgprune.models import Transformer, blocks_of
 from dgprune.proof import Layer, Proof, prove
 from dgprune.records import RuntimeSpec
 from dgprune.runtimes import Inputs, Loadable, check_inputs, first_line
+from dgprune.runtimes.cuda_device import Stream
+from dgprune.timing import DeviceTime
 
 
 class Torch:
@@ -25,6 +27,7 @@ class Torch:
         self._device = torch.device("cuda" if spec.provider == "cuda" else "cpu")
         self._inputs: list[torch.Tensor] = []
         self._outputs: dict[int, torch.Tensor] = {}
+        self._stream: Stream | None = None
 
     def __enter__(self) -> Self:
         if self._device.type == "cuda" and not torch.cuda.is_available():
@@ -33,6 +36,7 @@ class Torch:
         torch.set_num_threads(self._spec.threads)
         torch.backends.cuda.matmul.allow_tf32 = False  # ten bits of mantissa are not fp32
         torch.backends.cudnn.allow_tf32 = False
+        self._stream = Stream() if self._device.type == "cuda" else None
         self._model = self._load().eval().to(self._device)
         self._forward: Any = self._model
         if self._spec.name == "torch-compile":
@@ -49,16 +53,22 @@ class Torch:
         """Places inputs [batch, 3, px, px] on the device."""
         check_inputs(batches, self._loadable.form, self._loadable.file)
         self._inputs = [torch.from_numpy(batch).to(self._device) for batch in batches]
+        if self._device.type == "cuda":
+            torch.cuda.synchronize()  # the stream that computes is another than the one that copied
 
-    def infer(self, index: int) -> None:
+    def infer(self, index: int) -> DeviceTime | None:
         """Computes the batch bound at `index`; returns when the device has finished."""
+        if self._stream is not None:
+            return self._stream.timed(lambda: self._compute(index))
+        self._compute(index)
+        return None
+
+    def _compute(self, index: int) -> None:
         try:
             with torch.inference_mode():
                 self._outputs[index] = self._forward(self._inputs[index])
         except torch._dynamo.exc.TorchDynamoException as error:
             raise DgpruneError(f"torch.compile failed: {first_line(error)}") from error
-        if self._device.type == "cuda":
-            torch.cuda.synchronize()
 
     def output(self, index: int) -> Floats:
         """Logits [batch, classes] of the last `infer(index)`."""

@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
-from benchmark.harness import ClockWentBackError, Harness, relative_half_width, settled
+from benchmark.harness import ClockWentBackError, Harness, settled
 from benchmark.tiers import TIERS, tier
 from dgprune.errors import DgpruneError
-from dgprune.records import Arm, TimedBlock
-from dgprune.statistics import Interval, Verdict, round_log_ratios, speedup_interval, verdict
+from dgprune.statistics import Interval, Verdict, round_log_ratios, rounds_interval, verdict
+from dgprune.timing import Arm, TimedBlock
 
 SMOKE = tier("smoke", 0)
 
@@ -53,7 +53,7 @@ def test_a_constant_machine_gives_the_exact_ratio() -> None:
     machine = FakeMachine(lambda arm, _: 2e6 if arm == "baseline" else 1e6)
     found = machine.harness().measure()
     assert found.stationary
-    assert speedup_interval(found.blocks) == Interval(low=2.0, estimate=2.0, high=2.0)
+    assert rounds_interval(found.blocks) == Interval(low=2.0, estimate=2.0, high=2.0)
     assert {block.round for block in found.blocks} == set(range(12))
 
 
@@ -90,14 +90,14 @@ def test_the_interval_covers_the_truth_under_noise_and_drift(drift: float) -> No
     covered = 0
     for seed in range(100):
         blocks = FakeMachine(noisy(seed, 1.5, drift)).harness(seed).measure().blocks
-        interval = speedup_interval(blocks)
+        interval = rounds_interval(blocks)
         covered += interval.low <= 1.5 <= interval.high
     assert covered >= 90
 
 
 def test_measuring_stops_when_narrow_and_gives_up_at_the_cap() -> None:
     calm = FakeMachine(noisy(0, 2.0)).harness().measure()
-    assert relative_half_width(calm.blocks) <= SMOKE.half_width
+    assert rounds_interval(calm.blocks).half_width <= SMOKE.half_width
     rng = random.Random(0)
     wild = FakeMachine(lambda arm, _: 1e6 * math.exp(rng.gauss(0, 2))).harness().measure()
     assert len({block.round for block in wild.blocks}) == SMOKE.rounds[1]
@@ -141,8 +141,9 @@ def test_verdicts(low: float, high: float, expected: Verdict) -> None:
 
 def test_tiers_are_known_and_sharpen() -> None:
     assert tier("smoke", 0).half_width > tier("default", 0).half_width
-    assert set(TIERS) == {"smoke", "default"}
-    with pytest.raises(DgpruneError, match="is none of smoke, default"):
+    assert tier("default", 0).half_width > tier("claim", 0).half_width
+    assert set(TIERS) == {"smoke", "default", "claim"}
+    with pytest.raises(DgpruneError, match="is none of smoke, default, claim"):
         tier("quick", 0)
 
 

@@ -7,13 +7,17 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
 
+from benchmark import latency
 from benchmark.accuracy import EvaluateSpec, evaluate
-from benchmark.latency import LatencySpec, bench, require_comparable
+from benchmark.cells import LatencySpec, require_comparable
+from benchmark.job import Job
+from benchmark.latency import bench
 from benchmark.subject import open_subject
+from benchmark.tiers import TIERS
 from dgprune.errors import DgpruneError
 from dgprune.records import AccuracyRecord, LatencyRecord, read_records
 from dgprune.statistics import round_log_ratios
@@ -114,20 +118,117 @@ def test_raw_samples_give_the_rounds_back(chain: TinyChain) -> None:
             assert record.environment.libraries["onnxruntime"]
 
 
-def test_a_child_that_fails_is_one_clear_line_and_no_record(
+def test_a_process_that_dies_is_a_recorded_result_and_the_others_go_on(
     chain: TinyChain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys, "executable", "false")  # a process that dies without a word
-    spec = LatencySpec(artefact=str(chain.pruned_artefact), data=chain.data, batch_sizes=(1,))
-    with pytest.raises(DgpruneError, match=r"timing taylor-50, batch 1 failed \(exit 1\)"):
-        bench(spec, tmp_path / "r.jsonl")
-    assert {path.name for path in tmp_path.iterdir()} <= {"dgprune-store.txt"}
+    real, started = latency.in_child, 0
+
+    def dying(module: str, job: Job, pixels: Any, kind: type[Any], name: str) -> Any:
+        nonlocal started
+        started += 1
+        if started == 1:
+            monkeypatch.setattr(sys, "executable", "false")  # dies without a word
+        try:
+            return real(module, job, pixels, kind, name)
+        finally:
+            monkeypatch.undo()
+            monkeypatch.setattr(latency, "in_child", dying)
+
+    monkeypatch.setattr(latency, "in_child", dying)
+    brief = replace(TIERS["smoke"], replicas=(2, 3), rounds=(12, 12))
+    monkeypatch.setitem(TIERS, "smoke", brief)
+    file = tmp_path / "r.jsonl"
+    spec = LatencySpec(
+        artefact=str(chain.pruned_artefact), data=chain.data, batch_sizes=(1,), tier="smoke"
+    )
+    assert bench(spec, file).exit_code == 0
+    (record,) = (entry.record for entry in read_records(file))
+    assert isinstance(record, LatencyRecord)
+    assert len(record.replicas) == 2
+    assert record.failures == ("process 1 of taylor-50, batch 1: failed (exit 1): no message",)
+
+
+def test_a_cell_of_which_every_process_dies_is_recorded_and_measured_again(
+    chain: TinyChain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "r.jsonl"
+    spec = LatencySpec(
+        artefact=str(chain.pruned_artefact), data=chain.data, batch_sizes=(1,), tier="smoke"
+    )
+    with monkeypatch.context() as broken:
+        broken.setattr(sys, "executable", "false")
+        done = bench(spec, file)
+    assert done.exit_code == 3
+    assert "not measured: process 1 of taylor-50" in done.summary["cells"][0]
+    assert bench(spec, file).exit_code == 0
+    found = [e.record for e in read_records(file) if isinstance(e.record, LatencyRecord)]
+    assert [bool(record.replicas) for record in found] == [False, True]
+
+
+def test_a_cold_start_is_measured_of_each_arm(chain: TinyChain) -> None:
+    for entry in read_records(chain.records):
+        if isinstance(entry.record, LatencyRecord):
+            cold = entry.record.cold
+            assert set(cold) == {"baseline", "candidate"}
+            assert all(c.load_ns > 0 and c.first_call_ns > 0 for c in cold.values())
+            assert all(c.host_bytes > 0 and c.device_bytes is None for c in cold.values())
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"varies": "runtime"}, "--vary runtime needs --baseline"),
+        ({"varies": "threads"}, "--vary 'threads' must be one of network, precision, runtime"),
+        ({"baseline_runtime": "torch"}, "are for --vary runtime; remove them"),
+    ],
+)
+def test_options_of_varying_that_do_nothing_are_refused(
+    change: dict[str, str], reason: str
+) -> None:
+    with pytest.raises(DgpruneError, match=reason):
+        LatencySpec(artefact="a", data="b", **change)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("varies", ["precision", "runtime"])
+def test_a_gain_of_runtime_or_precision_needs_the_same_network(
+    chain: TinyChain, varies: str
+) -> None:
+    candidate, baseline = open_subject(chain.pruned_artefact), open_subject(chain.dense_artefact)
+    with pytest.raises(DgpruneError, match="arms differ in network"):
+        require_comparable(candidate, baseline, varies)  # type: ignore[arg-type]
+    require_comparable(candidate, candidate, varies)  # type: ignore[arg-type]
+
+
+def test_the_control_is_measured_once_for_a_baseline(chain: TinyChain, tmp_path: Path) -> None:
+    file = tmp_path / "r.jsonl"
+    spec = LatencySpec(
+        artefact=str(chain.pruned_artefact),
+        baseline=str(chain.dense_artefact),
+        data=chain.data,
+        batch_sizes=(1,),
+        tier="smoke",
+    )
+    bench(spec, file)
+    bench(replace(spec, artefact=str(chain.dense_artefact)), file)
+    spec = replace(spec, artefact=str(chain.dense_artefact), varies="runtime")
+    bench(replace(spec, baseline_runtime="openvino"), file)
+    found = [e.record for e in read_records(file) if isinstance(e.record, LatencyRecord)]
+    controls = [(r.is_control, r.runtime.name) for r in found]
+    assert controls == [
+        (True, "onnxruntime"),
+        (False, "onnxruntime"),
+        (True, "openvino"),
+        (False, "onnxruntime"),
+    ]
+    assert found[3].varies == "runtime"
+    assert found[3].runtime.name == "onnxruntime"
+    assert found[3].baseline_runtime is not None
+    assert found[3].baseline_runtime.name == "openvino"
 
 
 def test_the_timing_process_is_pinned_and_free_of_torch(chain: TinyChain, tmp_path: Path) -> None:
-    np.save(tmp_path / "pixels.npy", np.zeros((16, 32, 32, 3), np.uint8))
     code = (
-        "import sys, os, benchmark.worker as w; w.pin(1);"
+        "import sys, os, benchmark.worker, benchmark.job as j; j.pin(1);"
         "print(len(os.sched_getaffinity(0)), 'torch' in sys.modules)"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -11,7 +11,8 @@ import torch
 from onnx.external_data_helper import convert_model_to_external_data
 
 import dgprune
-from benchmark.latency import LatencySpec, bench
+from benchmark.cells import LatencySpec
+from benchmark.latency import bench
 from benchmark.subject import open_subject
 from dgprune.artefact import open_artefact
 from dgprune.checkpoint import load_model, open_checkpoint
@@ -171,8 +172,8 @@ def test_other_runtimes_are_timed_with_their_proof(
         tier="smoke",
     )
     bench(spec, tmp_path / "r.jsonl")
-    (entry,) = read_records(tmp_path / "r.jsonl")
-    record = entry.record
+    control, record = (entry.record for entry in read_records(tmp_path / "r.jsonl"))
+    assert isinstance(control, LatencyRecord) and control.is_control
     assert isinstance(record, LatencyRecord)
     assert record.runtime.name == name
     assert record.proof is not None and record.baseline_proof is not None

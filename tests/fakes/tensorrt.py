@@ -14,6 +14,7 @@ import onnx
 
 from dgprune.errors import DgpruneError
 from dgprune.runtimes import cuda_device
+from dgprune.timing import DeviceTime
 
 MEMORY: dict[int, np.ndarray[Any, Any]] = {}
 CALLS: list[str] = []
@@ -255,8 +256,10 @@ class Stream:
 
     handle = 7
 
-    def wait(self) -> None:
+    def timed(self, launch: Any) -> DeviceTime:
+        launch()
         CALLS.append("wait")
+        return DeviceTime(device_ns=1000, enqueue_ns=100)
 
     def captured(self, launch: Any) -> Any:
         launch()

@@ -1,0 +1,225 @@
+"""What is timed: a cell is two files (or one), a runtime each, and one batch size."""
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from benchmark.job import ArmJob, Job
+from benchmark.subject import OpenSubject, open_subject
+from benchmark.tiers import tier
+from dgprune.environment import current_environment
+from dgprune.errors import MAX_SEED, DgpruneError, require_between
+from dgprune.records import RuntimeSpec, Varies
+from dgprune.runtimes.opening import runtime_spec
+from dgprune.schema import digest, encode
+from dgprune.timing import Arm, BenchSpec
+
+BATCHES = 8
+VARIES: tuple[Varies, ...] = ("network", "precision", "runtime")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatencySpec:
+    """What to time: files, batch sizes, and the data whose source images are fed in.
+
+    `varies` is what the arms differ in. `baseline_runtime` and `baseline_provider` are for arms
+    that differ in the runtime.
+    """
+
+    artefact: str
+    data: str
+    baseline: str | None = None
+    varies: Varies = "network"
+    runtime: str | None = None
+    provider: str | None = None
+    baseline_runtime: str | None = None
+    baseline_provider: str | None = None
+    allow_fallback: bool = False
+    batch_sizes: tuple[int, ...] = (1, 8, 32)
+    tier: str = "default"
+    threads: int = 1
+    seed: int = 0
+    skip_bad_images: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.batch_sizes:
+            raise DgpruneError("--batch takes numbers of 1 or more, such as 1,8,32")
+        for size in self.batch_sizes:
+            require_between("--batch", size, 1, 4096)
+        require_between("--seed", self.seed, 0, MAX_SEED)
+        if self.varies not in VARIES:
+            raise DgpruneError(f"--vary {self.varies!r} must be one of {', '.join(VARIES)}")
+        if self.varies != "network" and self.baseline is None:
+            raise DgpruneError(f"--vary {self.varies} needs --baseline, the file to compare with")
+        others = (self.baseline_runtime, self.baseline_provider)
+        if self.varies != "runtime" and any(others):
+            raise DgpruneError(
+                "--baseline-runtime and --baseline-provider are for --vary runtime; remove them"
+            )
+        cores = len(os.sched_getaffinity(0))
+        if not 1 <= self.threads <= cores:
+            raise DgpruneError(f"--threads {self.threads}: this process may use 1 to {cores} cores")
+
+
+def batch_sizes(text: str) -> tuple[int, ...]:
+    """Batch sizes from `1,8,32`; raises DgpruneError where that is not a list of numbers."""
+    try:
+        return tuple(dict.fromkeys(int(part) for part in text.split(",")))
+    except ValueError:
+        raise DgpruneError(f"--batch {text!r} is not a list of numbers such as 1,8,32") from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One thing to time: a candidate, and a baseline where there is one."""
+
+    candidate: OpenSubject
+    baseline: OpenSubject | None
+    varies: Varies
+    runtime: RuntimeSpec
+    baseline_runtime: RuntimeSpec | None
+    spec: BenchSpec
+    batch_size: int
+    seed: int
+
+    def digest(self) -> str:
+        """What names the cell in a records file."""
+        asked: dict[str, Any] = {
+            "bench": self.candidate.subject.sha256,
+            "baseline": self.baseline.subject.sha256 if self.baseline else None,
+            "runtime": encode(self.runtime),
+            "spec": encode(self.spec),
+            "batch_size": self.batch_size,
+            "environment": encode(current_environment()),
+        }
+        if self.baseline_runtime is not None:
+            asked["baseline_runtime"] = encode(self.baseline_runtime)
+        return digest(asked)
+
+    def name(self) -> str:
+        """The cell for a person."""
+        against = f" against {self.baseline.subject.label}" if self.baseline else ""
+        return f"{self.candidate.subject.label}{against}, batch {self.batch_size}"
+
+    def control(self) -> "Cell":
+        """The baseline against a second copy of itself, on the same path."""
+        assert self.baseline is not None
+        return replace(
+            self,
+            candidate=self.baseline,
+            varies="network",
+            runtime=self.baseline_runtime or self.runtime,
+            baseline_runtime=None,
+            spec=replace(
+                self.spec,
+                seed=_order_seed(self.seed, self.batch_size, self.baseline, self.baseline),
+            ),
+        )
+
+    def job(self, replica: int) -> Job:
+        """What process number `replica` is told; each draws anew which arm starts."""
+        return Job(
+            arms=self._arms(),
+            spec=replace(self.spec, seed=self.spec.seed + replica),
+            batch_size=self.batch_size,
+            batches=BATCHES,
+        )
+
+    def cold_job(self, arm: Arm) -> Job:
+        """What the process of the cold start of `arm` is told."""
+        return Job(
+            arms={arm: self._arms()[arm]},
+            spec=self.spec,
+            batch_size=self.batch_size,
+            batches=BATCHES,
+        )
+
+    def _arms(self) -> dict[Arm, ArmJob]:
+        arms: dict[Arm, ArmJob] = {}
+        if self.baseline is not None:
+            arms["baseline"] = _arm(self.baseline, self.baseline_runtime or self.runtime)
+        arms["candidate"] = _arm(self.candidate, self.runtime)
+        return arms
+
+
+def _arm(subject: OpenSubject, runtime: RuntimeSpec) -> ArmJob:
+    return ArmJob(folder=str(subject.folder.resolve()), runtime=runtime)
+
+
+def cells_of(spec: LatencySpec) -> list[Cell]:
+    """A cell a batch size; raises DgpruneError where the arms may not be compared."""
+    candidate = open_subject(Path(spec.artefact))
+    baseline = open_subject(Path(spec.baseline)) if spec.baseline else None
+    runtime = _runtime(spec, candidate, spec.runtime, spec.provider)
+    other = None
+    if baseline is not None and spec.varies == "runtime":
+        other = _runtime(spec, baseline, spec.baseline_runtime, spec.baseline_provider)
+    if baseline is not None:
+        require_comparable(candidate, baseline, spec.varies)
+    for size in spec.batch_sizes:
+        if candidate.form.batch not in (None, size):
+            raise DgpruneError(
+                f"{candidate.file} was exported for batch {candidate.form.batch}, not {size}"
+            )
+    return [
+        Cell(
+            candidate=candidate,
+            baseline=baseline,
+            varies=spec.varies,
+            runtime=runtime,
+            baseline_runtime=other,
+            spec=tier(spec.tier, _order_seed(spec.seed, size, candidate, baseline)),
+            batch_size=size,
+            seed=spec.seed,
+        )
+        for size in spec.batch_sizes
+    ]
+
+
+def _runtime(
+    spec: LatencySpec, subject: OpenSubject, name: str | None, provider: str | None
+) -> RuntimeSpec:
+    return runtime_spec(
+        subject.subject.format, name, provider, spec.threads, allow_fallback=spec.allow_fallback
+    )
+
+
+def _order_seed(
+    seed: int, batch_size: int, candidate: OpenSubject, baseline: OpenSubject | None
+) -> int:
+    """Draws which arm starts: another draw for every pair and batch size."""
+    other = baseline.subject.sha256 if baseline else ""
+    return int(digest([seed, batch_size, candidate.subject.sha256, other])[:8], 16)
+
+
+def require_comparable(
+    candidate: OpenSubject, baseline: OpenSubject, varies: Varies = "network"
+) -> None:
+    """Raises DgpruneError where the arms differ in more than they are said to."""
+    a, b = candidate.subject, baseline.subject
+    parts = {
+        "format": (a.format, b.format),
+        "precision": (a.precision, b.precision),
+        "batch": (candidate.form.batch, baseline.form.batch),
+        "preprocessing inside": (candidate.form.dtype, baseline.form.dtype),
+        "input": (a.origin.preprocessing, b.origin.preprocessing),
+        "classes": (a.origin.classes, b.origin.classes),
+        "opset": (a.lineage[-1].spec.get("opset"), b.lineage[-1].spec.get("opset")),
+        "network": (a.structure, b.structure),
+    }
+    free = {
+        "network": ("network",),
+        "precision": ("precision", "opset"),
+        "runtime": ("format", "opset", "batch"),
+    }[varies]
+    for name, (mine, theirs) in parts.items():
+        if mine != theirs and name not in free:
+            told = "another network" if name == "network" else f"{mine} against {theirs}"
+            raise DgpruneError(
+                f"the arms differ in {name} ({told}); the speedup of {_OF[varies]} needs arms "
+                f"that differ in the {varies} only"
+            )
+
+
+_OF = {"network": "pruning", "precision": "a precision", "runtime": "a runtime"}

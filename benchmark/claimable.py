@@ -1,0 +1,80 @@
+"""What the tier `claim` asks of its cells before the first call is timed."""
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmark.cells import Cell
+from benchmark.subject import OpenSubject
+from dgprune.errors import DgpruneError
+from dgprune.lineage import spec_of
+from dgprune.records import AccuracyRecord, Entry
+
+_BUSY = 0.1  # of one core
+_LOOK_S = 0.5
+
+
+def require_claimable(cells: Sequence[Cell], entries: Sequence[Entry]) -> None:
+    """Raises DgpruneError, saying what is missing, where a cell of tier `claim` can back none."""
+    if cells[0].spec.tier != "claim":
+        return
+    first = cells[0]
+    if first.baseline is None:
+        raise DgpruneError("--tier claim is for a speedup; name the dense file with --baseline")
+    if first.candidate.subject.format == "tensorrt":
+        raise DgpruneError(
+            "--tier claim needs three builds of each TensorRT engine, and takes one file an arm; "
+            "use --tier default"
+        )
+    for subject in (first.candidate, first.baseline):
+        _require_trained(subject)
+        _require_accuracy(subject, entries)
+    _require_quiet()
+
+
+def _require_trained(subject: OpenSubject) -> None:
+    if spec_of(subject.subject.lineage, "finetune") is None:
+        raise DgpruneError(
+            f"{subject.folder} was never trained on the data, and random weights back no claim; "
+            "use --tier default, or run dgprune finetune first"
+        )
+
+
+def _require_accuracy(subject: OpenSubject, entries: Sequence[Entry]) -> None:
+    """The accuracy on the unseen domain must be of these very bytes."""
+    for entry in entries:
+        record = entry.record
+        if isinstance(record, AccuracyRecord) and record.role == "target":
+            if record.subject.sha256 == subject.subject.sha256:
+                return
+    raise DgpruneError(
+        f"--tier claim needs the accuracy of {subject.folder} in the same --records; "
+        f"run dgprune evaluate on it first, with --target {subject.subject.origin.target}"
+    )
+
+
+def _require_quiet() -> None:
+    busy = busy_cores(Path("/proc/stat"), _LOOK_S)
+    if busy > _BUSY:
+        raise DgpruneError(
+            f"other processes keep {busy:.1f} cores busy; stop them before a claim is measured"
+        )
+
+
+def busy_cores(stat: Path, look_s: float) -> float:
+    """How many cores were busy while this process slept for `look_s`; 0 where nobody tells."""
+    before = _busy_ticks(stat)
+    time.sleep(look_s)
+    ticks = _busy_ticks(stat) - before
+    return ticks / os.sysconf("SC_CLK_TCK") / look_s
+
+
+def _busy_ticks(stat: Path) -> int:
+    """User, nice, system, interrupt and steal time of all cores."""
+    try:
+        fields = [int(text) for text in stat.read_text().splitlines()[0].split()[1:]]
+    except (OSError, ValueError, IndexError):
+        return 0
+    user, nice, system, _, _, irq, softirq, steal, *_ = [*fields, *[0] * 8]
+    return user + nice + system + irq + softirq + steal

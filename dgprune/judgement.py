@@ -1,0 +1,94 @@
+"""What may be said of a latency record: its verdict, and every doubt about it."""
+
+from collections.abc import Sequence
+
+from dgprune.records import LatencyRecord
+from dgprune.statistics import (
+    Interval,
+    Verdict,
+    bootstrap_interval,
+    speedup_interval,
+    verdict,
+)
+
+_PARTED = (Verdict.FASTER, Verdict.SLOWER)
+
+
+def judge(record: LatencyRecord, control: LatencyRecord | None = None) -> Verdict:
+    """The verdict on a paired record.
+
+    INCONCLUSIVE too where nothing was measured, where more than a fifth of the rounds are void, or
+    where `control`, the baseline against itself, came out FASTER or SLOWER.
+    """
+    interval = interval_of(record)
+    if interval is None or is_unstable(record) or (control is not None and has_failed(control)):
+        return Verdict.INCONCLUSIVE
+    return verdict(interval)
+
+
+def interval_of(record: LatencyRecord) -> Interval | None:
+    """The speedup of a paired record; None where no round counts."""
+    try:
+        return speedup_interval(record.replicas)
+    except ValueError:
+        return None
+
+
+def is_unstable(record: LatencyRecord) -> bool:
+    """Whether more than a fifth of the rounds are void in some process."""
+    return any(replica.unstable for replica in record.replicas)
+
+
+def has_failed(control: LatencyRecord) -> bool:
+    """Whether a file that was timed against itself seems to differ from itself."""
+    interval = interval_of(control)
+    return interval is None or verdict(interval) in _PARTED
+
+
+def noise_floor(control: LatencyRecord) -> float | None:
+    """How far from 1 a speedup may seem where there is none: the far limit of the control."""
+    interval = interval_of(control)
+    return None if interval is None else max(1 - interval.low, interval.high - 1)
+
+
+def doubts(record: LatencyRecord, control: LatencyRecord | None = None) -> list[str]:
+    """Everything that a reader of a paired record must know, a line each."""
+    found = list(record.failures)
+    interval = interval_of(record)
+    if interval is None:
+        return [*found, "nothing was measured"]
+    if not record.stationary:
+        found.append("the latency had not settled before measuring")
+    void = [entry.reason for replica in record.replicas for entry in replica.void]
+    if void:
+        word = "unstable, no verdict: " if is_unstable(record) else ""
+        found.append(f"{word}{len(void)} rounds are void ({', '.join(dict.fromkeys(void))})")
+    if interval.half_width > record.spec.half_width:
+        found.append(
+            f"{100 * interval.half_width:.2g} % of half-width, where the tier "
+            f"{record.spec.tier} wants {100 * record.spec.half_width:g} %"
+        )
+    check = bootstrap_interval(record.replicas)
+    if check is not None and (check.high < interval.low or interval.high < check.low):
+        found.append(
+            f"the bootstrap of pooled medians says {check.low:.3f} to {check.high:.3f} instead"
+        )
+    if control is not None and has_failed(control):
+        found.append("the A/A control failed: the baseline differs from itself, so no verdict")
+    return found
+
+
+def control_of(record: LatencyRecord, records: Sequence[LatencyRecord]) -> LatencyRecord | None:
+    """The A/A control of a record: its baseline against itself, in the same cell."""
+    fitting = [
+        other
+        for other in records
+        if other.is_control
+        and record.baseline is not None
+        and other.subject.sha256 == record.baseline.sha256
+        and other.runtime == (record.baseline_runtime or record.runtime)
+        and other.batch_size == record.batch_size
+        and other.spec.tier == record.spec.tier
+        and other.environment == record.environment
+    ]
+    return fitting[-1] if fitting else None
