@@ -12,6 +12,7 @@ import numpy as np
 from benchmark.cells import BATCHES, Cell, LatencySpec, cells_of
 from benchmark.child import ProcessDiedError, in_child
 from benchmark.claimable import require_claimable
+from benchmark.replication import replicate
 from benchmark.worker import Result
 from dgprune.data import Purpose, load_images, open_data
 from dgprune.data.images import Loading
@@ -25,11 +26,10 @@ from dgprune.records import LatencyRecord, append_records, open_records, read_re
 from dgprune.schema import Json
 from dgprune.source import split_for
 from dgprune.stage import Done
-from dgprune.statistics import Verdict, median_latency_s, speedup_interval
+from dgprune.statistics import Verdict, median_latency_s
 from dgprune.timing import Arm, ColdStart, Replica
 
 _EXIT = {Verdict.FASTER: 0, Verdict.EQUIVALENT: 0, Verdict.SLOWER: 1, Verdict.INCONCLUSIVE: 3}
-_MOST_DEATHS = 2
 
 
 def bench(spec: LatencySpec, records: Path, progress: Progress = SILENT) -> Done:
@@ -121,48 +121,25 @@ def _measure(cell: Cell, pixels: Bytes) -> LatencyRecord:
 
 
 def _replicas(cell: Cell, pixels: Bytes) -> tuple[list[Replica], dict[Arm, Proof], list[str]]:
-    """Processes one after the other until the interval over them is narrow enough.
-
-    One that dies is told and the others go on; two that die end the cell.
-    """
-    least, most = cell.spec.replicas
-    start = time.monotonic()
-    replicas: list[Replica] = []
+    """What the cell's processes measured, what they proved, and which of them died of what."""
     proofs: dict[Arm, Proof] = {}
-    failures: list[str] = []
-    for number in range(most):
-        late = time.monotonic() - start > cell.spec.cell_s
-        if len(replicas) >= least and (late or _narrow(replicas, cell)):
-            break
+
+    def run(number: int) -> Replica:
         load = os.getloadavg()[0]
-        try:
-            name = f"process {number + 1} of {cell.name()}"
-            found = in_child("benchmark.worker", cell.job(number), pixels, Result, name)
-        except ProcessDiedError as error:
-            failures.append(str(error))
-            if len(failures) == _MOST_DEATHS:
-                break
-            continue
-        proofs = found.proofs
-        replicas.append(
-            Replica(
-                build=number,
-                stationary=found.measurement.stationary,
-                load_average=load,
-                blocks=found.measurement.blocks,
-                void=found.measurement.void,
-            )
+        name = f"process {number + 1} of {cell.name()}"
+        found = in_child("benchmark.worker", cell.job(number), pixels, Result, name)
+        proofs.update(found.proofs)
+        return Replica(
+            build=number,
+            stationary=found.measurement.stationary,
+            load_average=load,
+            blocks=found.measurement.blocks,
+            void=found.measurement.void,
         )
+
+    paired = cell.baseline is not None
+    replicas, failures = replicate(run, cell.spec, time.monotonic, paired=paired)
     return replicas, proofs, failures
-
-
-def _narrow(replicas: Sequence[Replica], cell: Cell) -> bool:
-    if cell.baseline is None:
-        return True
-    try:
-        return speedup_interval(replicas).half_width <= cell.spec.half_width
-    except ValueError:  # all rounds are void
-        return False
 
 
 def _found(cell: Cell, records: Path) -> tuple[LatencyRecord, LatencyRecord | None]:

@@ -37,6 +37,7 @@ for command in (
     benchmark.cli.evaluate,
     benchmark.cli.bench,
     reports.cli.report,
+    reports.cli.verify,
     benchmark.cli.doctor,
 ):
     app.command()(command)

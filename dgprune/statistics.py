@@ -74,7 +74,7 @@ def rounds_interval(blocks: Sequence[TimedBlock]) -> Interval:
     return _exponentiated(student_interval(round_log_ratios(blocks)))
 
 
-def speedup_interval(replicas: Sequence[Replica]) -> Interval:
+def speedup_interval(replicas: Sequence[Replica], confidence: float = 0.95) -> Interval:
     """Speedup of the candidate over the baseline, over all processes that have rounds to count.
 
     One process: Student's t over its rounds. Several: over the means of builds (each that of its
@@ -86,13 +86,13 @@ def speedup_interval(replicas: Sequence[Replica]) -> Interval:
     logs = [(build, rounds) for build, rounds in logs if rounds]
     if not logs:
         raise ValueError("no round counts")
-    pooled = student_interval([value for _, rounds in logs for value in rounds])
+    pooled = student_interval([value for _, rounds in logs for value in rounds], confidence)
     if len(logs) == 1:
         return _exponentiated(pooled)
     builds: dict[int, list[float]] = defaultdict(list)
     for build, rounds in logs:
         builds[build].append(statistics.fmean(rounds))
-    means = student_interval([statistics.fmean(values) for values in builds.values()])
+    means = student_interval([statistics.fmean(v) for v in builds.values()], confidence)
     reach = max(pooled.high - pooled.estimate, means.high - means.estimate)
     middle = means.estimate
     return _exponentiated(Interval(low=middle - reach, estimate=middle, high=middle + reach))

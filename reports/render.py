@@ -12,8 +12,12 @@ from dgprune import __version__
 from dgprune.records import AccuracyRecord, Entry, Subject
 from dgprune.statistics import Interval
 from dgprune.structure import Structure
+from reports.attribution import attribution_section
+from reports.claim import claims, refusals
 from reports.figure import draw
+from reports.latency_details import details, milliseconds
 from reports.rows import Row, Table
+from reports.section import Section
 from reports.summary import DASH, percent, sentences, warnings
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -29,6 +33,7 @@ class Page:
     picture: str
     svg: Markup
     dense_latency: dict[int, float | None]
+    sections: list[Section]
 
 
 def pages(tables: Sequence[Table]) -> list[Page]:
@@ -41,6 +46,7 @@ def pages(tables: Sequence[Table]) -> list[Page]:
             picture=f"accuracy-speedup-{number}.png",
             svg=_inline_svg(draw(table, "svg")),
             dense_latency=_dense_latency(table),
+            sections=[section] if (section := details(table)) else [],
         )
         for number, table in enumerate(tables, 1)
     ]
@@ -80,7 +86,13 @@ def _render(
     )
     text = jinja.get_template(template)
     return text.render(
-        pages=made, entries=entries, environment=environment_lines(entries), version=__version__
+        pages=made,
+        entries=entries,
+        claims=claims(entries),
+        refusals=refusals(entries),
+        sections=[section] if (section := attribution_section(entries)) else [],
+        environment=environment_lines(entries),
+        version=__version__,
     )
 
 
@@ -103,11 +115,6 @@ def _dense_latency(table: Table) -> dict[int, float | None]:
 def budget(row: Row) -> str:
     """What pruning had to meet, such as ratio 50 %; a dash for the dense model."""
     return row.budget_text or DASH
-
-
-def milliseconds(seconds: float | None) -> str:
-    """Three significant digits of a latency."""
-    return DASH if seconds is None else f"{seconds * 1e3:.3g} ms"
 
 
 def speedup(interval: Interval) -> str:

@@ -12,11 +12,13 @@ from dgprune.records import Entry, read_records
 from dgprune.schema import Json, canonical_json, digest, file_sha256, read_json
 from dgprune.stage import Done
 from dgprune.store import claim, explained, new_folder
+from reports.claim import claims, file_name, text_of
 from reports.figure import draw
 from reports.render import html, markdown, pages
 from reports.rows import Table, tables
 
 MARKER = "report.json"
+RECORDS = "records.jsonl"
 
 
 def report(files: Sequence[Path], out: Path, progress: Progress = SILENT) -> Done:
@@ -41,7 +43,7 @@ def report(files: Sequence[Path], out: Path, progress: Progress = SILENT) -> Don
         claim(out.parent)
         shutil.rmtree(out / ".new", ignore_errors=True)  # of a run that was killed
     with new_folder(out if not out.exists() else out / ".new") as folder:
-        _write(folder, files, entries, found, identity)
+        _write(folder, files, entries, identity)
     if (out / ".new").is_dir():
         _replace(out, old["files"])
     return Done(path=out / "report.html", fresh=True, summary=summary(found))
@@ -92,19 +94,30 @@ def _write(
     folder: Path,
     files: Sequence[Path],
     entries: list[Entry],
-    found: tuple[Table, ...],
     identity: str,
 ) -> None:
-    made = pages(found)
-    for page in made:
-        (folder / page.picture).write_bytes(draw(page.table, "png"))
-    (folder / "report.html").write_text(html(made, entries), encoding="utf-8")
-    (folder / "report.md").write_text(markdown(made, entries), encoding="utf-8")
-    lines = dict.fromkeys(line for file in files for line in file.read_text("utf-8").splitlines())
-    (folder / "records.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    lines = [line for file in files for line in file.read_text("utf-8").splitlines()]
+    for name, data in contents(entries, lines).items():
+        (folder / name).write_bytes(data)
     written = {path.name: file_sha256(path) for path in sorted(folder.iterdir())}
-    manifest = {"identity": identity, "files": written}
+    manifest = {"identity": identity, "version": __version__, "files": written}
     (folder / MARKER).write_text(canonical_json(manifest) + "\n")
+
+
+def contents(entries: Sequence[Entry], lines: Sequence[str]) -> dict[str, bytes]:
+    """Every file of a report but its marker, from records and the lines that they were read from.
+
+    A pure function: `verify` makes them again and compares.
+    """
+    made = pages(tables(entries))
+    found = {page.picture: draw(page.table, "png") for page in made}
+    texts = {
+        "report.html": html(made, entries),
+        "report.md": markdown(made, entries),
+        RECORDS: "".join(f"{line}\n" for line in dict.fromkeys(lines)),
+        **{file_name(claim): text_of(claim) for claim in claims(entries)},
+    }
+    return found | {name: text.encode() for name, text in texts.items()}
 
 
 def summary(found: Sequence[Table]) -> Json:

@@ -1,0 +1,185 @@
+"""Claims: what a record of tier `claim` lets one say, with every number behind it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dgprune.judgement import control_of, doubts, interval_of, judge, noise_floor
+from dgprune.lineage import spec_of
+from dgprune.records import AccuracyRecord, Entry, LatencyRecord, RuntimeSpec, Subject
+from dgprune.schema import Json, canonical_json, encode, seal
+from dgprune.statistics import Interval, Verdict, median_latency_s
+from dgprune.structure import cost_of
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimedFile:
+    """One arm: what it is, its cost, and its accuracy on the unseen domain."""
+
+    label: str
+    sha256: str
+    size_bytes: int
+    macs_per_image: int
+    median_latency_s: float
+    correct: int
+    images: int
+    accuracy_record: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A speedup with its interval, on one runtime at one batch size, and what accuracy it costs.
+
+    `record` and `control` are the ids of the latency records, as `accuracy_record` is of theirs.
+    """
+
+    statement: str
+    verdict: str
+    speedup: Interval
+    noise_floor: float
+    batch_size: int
+    runtime: RuntimeSpec
+    runtime_version: str
+    cpu: str
+    target: str
+    baseline: ClaimedFile
+    candidate: ClaimedFile
+    processes: int
+    doubts: tuple[str, ...]
+    record: str
+    control: str
+
+
+def claims(entries: Sequence[Entry]) -> list[Claim]:
+    """A claim for every record of tier `claim` that can back one."""
+    found = [claim_of(entry, entries) for entry in entries if is_of_tier_claim(entry)]
+    return [claim for claim in found if isinstance(claim, Claim)]
+
+
+def refusals(entries: Sequence[Entry]) -> list[str]:
+    """Why a record of tier `claim` backs none, a line each."""
+    found = [claim_of(entry, entries) for entry in entries if is_of_tier_claim(entry)]
+    return [text for text in found if isinstance(text, str)]
+
+
+def is_of_tier_claim(entry: Entry) -> bool:
+    """Whether an entry is a speedup of pruning that was measured for a claim."""
+    record = entry.record
+    if not isinstance(record, LatencyRecord) or record.is_control:
+        return False
+    return record.spec.tier == "claim" and record.varies == "network"
+
+
+def claim_of(entry: Entry, entries: Sequence[Entry]) -> Claim | str:
+    """The claim that a latency entry backs, or why it backs none."""
+    record = entry.record
+    assert isinstance(record, LatencyRecord)
+    latency = [e for e in entries if isinstance(e.record, LatencyRecord)]
+    control = control_of(record, [e.record for e in latency if isinstance(e.record, LatencyRecord)])
+    control_id = next((e.id for e in latency if e.record is control), "")
+    interval = interval_of(record)
+    reason = _refusal(record, control)
+    if reason is not None or interval is None or control is None or record.baseline is None:
+        return f"{record.subject.label}, batch {record.batch_size}: {reason}"
+    files = []
+    for subject, arm in ((record.baseline, "baseline"), (record.subject, "candidate")):
+        seen = _accuracy(subject, entries)
+        if seen is None:
+            return f"{record.subject.label}: the unseen accuracy of {subject.label} is missing"
+        files.append(_file(subject, median_latency_s(record, arm), seen))  # type: ignore[arg-type]
+    floor = noise_floor(control)
+    assert floor is not None
+    name = record.runtime.name
+    version = record.environment.libraries.get(name, "")
+    return Claim(
+        statement=_statement(record, interval, files, version),
+        verdict=judge(record, control).value,
+        speedup=interval,
+        noise_floor=floor,
+        batch_size=record.batch_size,
+        runtime=record.runtime,
+        runtime_version=version,
+        cpu=record.environment.cpu,
+        target=record.subject.origin.target,
+        baseline=files[0],
+        candidate=files[1],
+        processes=len(record.replicas),
+        doubts=tuple(doubts(record, control)),
+        record=entry.id,
+        control=control_id,
+    )
+
+
+def _refusal(record: LatencyRecord, control: LatencyRecord | None) -> str | None:
+    """Why a latency record backs no claim; None where it may."""
+    if record.baseline is None:
+        return "it has no baseline"
+    for subject in (record.subject, record.baseline):
+        if spec_of(subject.lineage, "finetune") is None:
+            return f"{subject.label} has random weights"
+    rounds = [len({block.round for block in r.counted}) for r in record.replicas]
+    if len(rounds) < record.spec.replicas[0] or min(rounds) < record.spec.rounds[0]:
+        least, each = record.spec.replicas[0], record.spec.rounds[0]
+        return f"too few rounds ({rounds}); {least} processes of {each} are needed"
+    if control is None:
+        return "its A/A control is missing"
+    if judge(record, control) is Verdict.INCONCLUSIVE:
+        return f"inconclusive: {'; '.join(doubts(record, control)) or 'the interval holds 1'}"
+    proofs = (record.proof, record.baseline_proof)
+    fallen = [text for proof in proofs if proof for text in proof.fallbacks]
+    return f"something else ran than was asked: {fallen[0]}" if fallen else None
+
+
+def _accuracy(subject: Subject, entries: Sequence[Entry]) -> tuple[str, AccuracyRecord] | None:
+    """The newest accuracy of these very bytes on the unseen domain, and its id."""
+    for entry in reversed(entries):
+        record = entry.record
+        if isinstance(record, AccuracyRecord) and record.role == "target":
+            if record.subject.sha256 == subject.sha256:
+                return entry.id, record
+    return None
+
+
+def _file(subject: Subject, latency_s: float, seen: tuple[str, AccuracyRecord]) -> ClaimedFile:
+    identity, record = seen
+    return ClaimedFile(
+        label=subject.label,
+        sha256=subject.sha256,
+        size_bytes=subject.size_bytes,
+        macs_per_image=cost_of(subject.structure).macs_per_image,
+        median_latency_s=latency_s,
+        correct=record.correct,
+        images=record.images,
+        accuracy_record=identity,
+    )
+
+
+def _statement(
+    record: LatencyRecord, interval: Interval, files: Sequence[ClaimedFile], version: str
+) -> str:
+    dense, pruned = (100 * file.correct / file.images for file in files)
+    runtime = record.runtime
+    threads = "1 thread" if runtime.threads == 1 else f"{runtime.threads} threads"
+    return (
+        f"{record.subject.label} runs {interval.estimate:.2f}x as fast as {files[0].label} on "
+        f"{runtime.name} {version} ({runtime.provider}, {threads}, {record.environment.cpu}), "
+        f"batch {record.batch_size}, 95 % interval {interval.low:.2f} to {interval.high:.2f}, "
+        f"and reaches {pruned:.1f} % on the unseen domain {record.subject.origin.target}, "
+        f"dense {dense:.1f} %."
+    )
+
+
+def sealed(claim: Claim) -> Json:
+    """The claim as it is written: with a schema, a kind, and an id that an edit breaks."""
+    return seal({"schema": SCHEMA, "kind": "claim", **encode(claim)})
+
+
+def file_name(claim: Claim) -> str:
+    """The name of a claim's file."""
+    return f"claim-{claim.record}.json"
+
+
+def text_of(claim: Claim) -> str:
+    """The bytes of a claim's file."""
+    return canonical_json(sealed(claim)) + "\n"

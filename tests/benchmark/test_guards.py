@@ -1,0 +1,208 @@
+"""Guards and meters on files and a device that are made up, and what they void."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from benchmark import guards
+from benchmark.claimable import busy_cores
+from benchmark.guards import CpuGuard, Guards, NvidiaGuard, NvidiaMeter, RaplMeter, meter_for
+from benchmark.harness import Harness, Unguarded
+from benchmark.replication import replicate
+from benchmark.tiers import tier
+from dgprune.judgement import doubts, is_unstable, judge
+from dgprune.records import RuntimeSpec
+from dgprune.statistics import Verdict, speedup_interval
+from dgprune.timing import Replica, TimedBlock, VoidRound
+from tests.benchmark.test_harness import FakeMachine
+from tests.conftest import TinyChain
+from tests.reports.test_attribution import latency_of, timed
+
+
+class Counting:
+    """A guard that sees trouble in the rounds of `bad`."""
+
+    def __init__(self, bad: set[int]) -> None:
+        self.bad, self.round = bad, -1
+
+    def begin(self) -> None:
+        self.round += 1
+
+    def trouble(self) -> str | None:
+        return "thermal slowdown" if self.round in self.bad else None
+
+
+def harness(machine: FakeMachine, guard: Any) -> Harness:
+    arms = {arm: machine.step(arm) for arm in ("baseline", "candidate")}
+    return Harness(arms=arms, batches=8, clock=machine, spec=tier("smoke", 0), guard=guard)  # type: ignore[arg-type]
+
+
+def test_a_round_with_trouble_is_void_and_made_up_for() -> None:
+    machine = FakeMachine(lambda arm, _: 2e6 if arm == "baseline" else 1e6)
+    found = harness(machine, Counting({3, 7})).measure()
+    assert [v.round for v in found.void] == [3, 7]
+    assert {v.reason for v in found.void} == {"thermal slowdown"}
+    replica = Replica(
+        build=0, stationary=True, load_average=0.0, blocks=found.blocks, void=found.void
+    )
+    counted = {block.round for block in replica.counted}
+    assert not counted & {3, 7} and len(counted) >= 12
+
+
+def test_a_void_round_does_not_move_the_speedup() -> None:
+    machine = FakeMachine(lambda arm, _: 3e6 if arm == "baseline" else 1e6)
+    clean = harness(machine, Counting(set())).measure()
+    blocks = tuple(
+        TimedBlock(arm=b.arm, round=b.round, durations_ns=(1,)) if b.round == 0 else b
+        for b in clean.blocks
+    )
+    voided = Replica(
+        build=0,
+        stationary=True,
+        load_average=0.0,
+        blocks=blocks,
+        void=(VoidRound(round=0, reason="x"),),
+    )
+    assert speedup_interval([voided]).estimate == pytest.approx(3.0, rel=1e-3)
+
+
+def test_more_than_a_fifth_void_is_unstable_and_backs_no_verdict(chain: TinyChain) -> None:
+    record = timed(latency_of(chain), 2.0)
+    (replica,) = record.replicas
+    for count, unstable in ((2, False), (3, True)):
+        void = tuple(VoidRound(round=i, reason="power brake") for i in range(count))
+        cut = _with(record, Replica(**{**_fields(replica), "void": void}))
+        assert is_unstable(cut) is unstable
+        assert (judge(cut) is Verdict.INCONCLUSIVE) is unstable
+        assert any(f"{count} rounds are void (power brake)" in text for text in doubts(cut))
+        assert len(cut.blocks) == (48 if unstable else 4 * (12 - count))
+
+
+def _fields(replica: Replica) -> dict[str, Any]:
+    names = ("build", "stationary", "load_average", "blocks", "void")
+    return {name: getattr(replica, name) for name in names}
+
+
+def _with(record: Any, replica: Replica) -> Any:
+    from dataclasses import replace
+
+    return replace(record, replicas=(replica,))
+
+
+def proc(folder: Path, waited_ns: int, throttled: int) -> tuple[Path, Path]:
+    task = folder / "self" / "task" / "1"
+    task.mkdir(parents=True, exist_ok=True)
+    (task / "schedstat").write_text(f"5 {waited_ns} 7\n")
+    (folder / "cpu.stat").write_text(f"usage_usec 1\nnr_throttled {throttled}\n")
+    return folder, folder
+
+
+def test_the_cpu_guard_sees_waiting_and_throttling(tmp_path: Path) -> None:
+    guard = CpuGuard(*proc(tmp_path, 100, 2))
+    guard.begin()
+    assert guard.trouble() is None
+    proc(tmp_path, 10**12, 2)
+    assert guard.trouble() == "another process had the core"
+    guard.begin()
+    proc(tmp_path, 10**12, 3)
+    assert guard.trouble() == "the control group was throttled"
+
+
+def test_the_cpu_guard_is_content_where_the_kernel_tells_nothing(tmp_path: Path) -> None:
+    guard = CpuGuard(tmp_path, tmp_path)
+    guard.begin()
+    assert guard.trouble() is None
+
+
+def nvml(reasons: int = 0, processes: int = 1, energy_mj: int = 5) -> Any:
+    return SimpleNamespace(
+        nvmlClocksThrottleReasonHwSlowdown=8,
+        nvmlClocksThrottleReasonHwThermalSlowdown=64,
+        nvmlClocksThrottleReasonSwThermalSlowdown=32,
+        nvmlClocksThrottleReasonHwPowerBrakeSlowdown=128,
+        nvmlDeviceGetCurrentClocksThrottleReasons=lambda device: reasons,
+        nvmlDeviceGetComputeRunningProcesses=lambda device: [None] * processes,
+        nvmlDeviceGetTotalEnergyConsumption=lambda device: energy_mj,
+    )
+
+
+@pytest.mark.parametrize(
+    ("library", "told"),
+    [
+        (nvml(), None),
+        (nvml(reasons=1), None),  # idle: no slowdown
+        (nvml(reasons=32), "thermal slowdown"),
+        (nvml(reasons=128), "power brake"),
+        (nvml(processes=2), "another process is on the device"),
+    ],
+)
+def test_the_guard_of_a_device_sees_slowdowns_and_others(library: Any, told: str | None) -> None:
+    guard = Guards([Unguarded(), NvidiaGuard(library, object())])
+    guard.begin()
+    assert guard.trouble() == told
+    assert NvidiaMeter(library, object()).energy_uj() == 5000
+
+
+def test_the_meter_of_a_package_wraps(tmp_path: Path) -> None:
+    (tmp_path / "max_energy_range_uj").write_text("1000\n")
+    (tmp_path / "energy_uj").write_text("900\n")
+    meter = RaplMeter(tmp_path)
+    first = meter.energy_uj()
+    (tmp_path / "energy_uj").write_text("50\n")
+    assert meter.energy_uj() - first == 150
+
+
+def test_blocks_hold_the_energy_between_their_ends() -> None:
+    machine = FakeMachine(lambda arm, _: 1e6)
+
+    class Meter:
+        def energy_uj(self) -> int:
+            return machine.time_ns // 1000
+
+    arms = {arm: machine.step(arm) for arm in ("baseline", "candidate")}
+    own = Harness(
+        arms=arms,  # type: ignore[arg-type]
+        batches=8,
+        clock=machine,
+        spec=tier("smoke", 0),
+        meter=Meter(),
+    )
+    for block in own.measure().blocks:
+        assert block.energy_uj == 1000 * len(block.durations_ns)
+
+
+def test_a_cpu_without_a_counter_has_no_meter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guards, "_RAPL", tmp_path / "none")
+    assert meter_for(RuntimeSpec(name="onnxruntime", provider="cpu", threads=1)) is None
+
+
+def test_processes_stop_when_the_interval_is_narrow_and_at_the_most() -> None:
+    spec = tier("default", 0)
+
+    def replica(number: int, speedup: float) -> Replica:
+        durations = {"baseline": 4_000_000, "candidate": round(4_000_000 / speedup)}
+        blocks = tuple(
+            TimedBlock(arm=arm, round=i, durations_ns=(durations[arm],))  # type: ignore[arg-type]
+            for i in range(12)
+            for arm in ("baseline", "candidate")
+        )
+        return Replica(build=number, stationary=True, load_average=0.0, blocks=blocks)
+
+    calm, _ = replicate(lambda n: replica(n, 2.0), spec, lambda: 0.0, paired=True)
+    wild, _ = replicate(lambda n: replica(n, 2.0 + n % 2), spec, lambda: 0.0, paired=True)
+    assert (len(calm), len(wild)) == spec.replicas
+    seconds = iter(range(0, 10_000, 100))
+    late, _ = replicate(
+        lambda n: replica(n, 2.0 + n % 2), spec, lambda: float(next(seconds)), paired=True
+    )
+    assert len(late) == spec.replicas[0]
+
+
+def test_other_processes_are_seen_by_the_ticks_of_all_cores(tmp_path: Path) -> None:
+    (tmp_path / "stat").write_text("cpu  1 2 3 4 5 6 7 8\n")
+    assert busy_cores(tmp_path / "stat", 0.01) == 0
+    assert busy_cores(tmp_path / "none", 0.01) == 0
