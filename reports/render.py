@@ -9,12 +9,13 @@ from jinja2 import FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from dgprune import __version__
-from dgprune.records import AccuracyRecord, Entry, Subject
+from dgprune.records import AccuracyRecord, Entry, ProfileRecord, Subject
 from dgprune.statistics import Interval
 from dgprune.structure import Structure
 from reports.figure import draw
 from reports.rows import Row, Table
 from reports.summary import DASH, percent, sentences, warnings
+from reports.where_time_goes import profile_title, time_tables
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -80,7 +81,11 @@ def _render(
     )
     text = jinja.get_template(template)
     return text.render(
-        pages=made, entries=entries, environment=environment_lines(entries), version=__version__
+        pages=made,
+        entries=entries,
+        time_tables=time_tables(entries),
+        environment=environment_lines(entries),
+        version=__version__,
     )
 
 
@@ -138,6 +143,8 @@ def what(entry: Entry) -> str:
             f"accuracy of {record.subject.label} on {record.domain} ({record.role}): "
             f"{record.correct} of {record.images}{skipped}"
         )
+    if isinstance(record, ProfileRecord):
+        return f"{record.calls} calls node by node of {profile_title(record)}"
     against = f" against {record.baseline.label}" if record.baseline else ""
     samples = sum(len(block.durations_ns) for block in record.blocks)
     return (

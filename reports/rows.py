@@ -10,6 +10,7 @@ from dgprune.records import (
     AccuracyRecord,
     Entry,
     LatencyRecord,
+    ProfileRecord,
     Record,
     Subject,
 )
@@ -152,7 +153,8 @@ def tables(entries: Sequence[Entry]) -> tuple[Table, ...]:
     """One table an experiment, rows in order of budget and name."""
     groups: dict[tuple[str, ...], list[Entry]] = defaultdict(list)
     for entry in entries:
-        groups[_experiment(entry.record)].append(entry)
+        if not isinstance(entry.record, ProfileRecord):  # those have tables of their own
+            groups[_experiment(entry.record)].append(entry)
     return tuple(_table(groups[key]) for key in sorted(groups))
 
 
