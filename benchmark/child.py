@@ -7,20 +7,24 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
-from benchmark.worker import Job, Result
+from benchmark.worker import Job
 from dgprune.data.preprocessing import Bytes
 from dgprune.errors import DgpruneError
 from dgprune.schema import decode, encode, read_json
 from dgprune.store import explained
 
+T = TypeVar("T")
 
-def time_in_child(job: Job, pixels: Bytes, name: str) -> Result:
-    """What `benchmark.worker` measures of `job` on pixels [images, px, px, 3]; this process sleeps.
 
-    `name` says in an error which cell it was. Raises DgpruneError where the process fails.
+def in_child(module: str, job: Job, pixels: Bytes, kind: type[T], name: str) -> T:
+    """The `kind` that `python -m module` leaves of `job` on pixels [images, px, px, 3].
+
+    This process sleeps meanwhile. `name` says in an error what was measured. Raises
+    DgpruneError where the process fails.
     """
     scratch = tempfile.TemporaryDirectory(prefix="dgprune-bench-")
     with explained(Path(scratch.name), "TMPDIR"), scratch as folder:
@@ -28,7 +32,7 @@ def time_in_child(job: Job, pixels: Bytes, name: str) -> Result:
         files[0].write_text(json.dumps(encode(job)))
         files[1].write_bytes(_npy(pixels))
         child = subprocess.run(
-            [sys.executable, "-P", "-m", "benchmark.worker", *map(str, files)],
+            [sys.executable, "-P", "-m", module, *map(str, files)],
             env=_environment(job.runtime.threads),
             capture_output=True,
             text=True,
@@ -39,7 +43,7 @@ def time_in_child(job: Job, pixels: Bytes, name: str) -> Result:
             if child.returncode == 2:  # the child said what to do
                 raise DgpruneError(reason)
             raise DgpruneError(f"timing {name} failed (exit {child.returncode}): {reason}")
-        return decode(Result, read_json(files[2]), where="the timing process")
+        return decode(kind, read_json(files[2]), where="the timing process")
 
 
 def _npy(pixels: Bytes) -> bytes:

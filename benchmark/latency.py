@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmark.child import time_in_child
+from benchmark.child import in_child
 from benchmark.subject import OpenSubject, open_subject
 from benchmark.tiers import tier
-from benchmark.worker import Job
+from benchmark.worker import Job, Result
 from dgprune.data import Purpose, load_images, open_data
 from dgprune.data.images import Loading
 from dgprune.data.preprocessing import Bytes
@@ -75,7 +75,9 @@ def batch_sizes(text: str) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Cell:
+class Cell:
+    """One thing to time: a candidate, and a baseline where there is one."""
+
     candidate: OpenSubject
     baseline: OpenSubject | None
     runtime: RuntimeSpec
@@ -83,6 +85,7 @@ class _Cell:
     batch_size: int
 
     def digest(self) -> str:
+        """What names the cell in a records file."""
         return digest(
             {
                 "bench": self.candidate.subject.sha256,
@@ -95,6 +98,7 @@ class _Cell:
         )
 
     def name(self) -> str:
+        """The cell for a person."""
         against = f" against {self.baseline.subject.label}" if self.baseline else ""
         return f"{self.candidate.subject.label}{against}, batch {self.batch_size}"
 
@@ -105,13 +109,13 @@ def bench(spec: LatencySpec, records: Path, progress: Progress = SILENT) -> Done
     The exit code is that of the worst verdict. Raises DgpruneError where the arms differ in more
     than the network, or a child process fails.
     """
-    cells = _cells(spec)
+    cells = cells_of(spec)
     there = {entry.cell for entry in open_records(records)}
     missing = [cell for cell in cells if cell.digest() not in there]
     random.Random(spec.seed).shuffle(missing)  # so that drift does not follow the batch size
     if not missing:
         progress.line(f"already done: latency of {cells[0].candidate.subject.label} in {records}")
-    pixels = _pixels(spec, cells[0], progress) if missing else None
+    pixels = pixels_of(spec, cells[0], progress) if missing else None
     for cell in progress.track(missing, len(missing), "timing"):
         assert pixels is not None
         record = _measure(cell, pixels)
@@ -122,7 +126,8 @@ def bench(spec: LatencySpec, records: Path, progress: Progress = SILENT) -> Done
     return Done(path=records, fresh=bool(missing), summary=_summary(found), exit_code=code)
 
 
-def _cells(spec: LatencySpec) -> list[_Cell]:
+def cells_of(spec: LatencySpec) -> list[Cell]:
+    """A cell a batch size; raises DgpruneError where the arms may not be compared."""
     candidate = open_subject(Path(spec.artefact))
     baseline = open_subject(Path(spec.baseline)) if spec.baseline else None
     if baseline is not None:
@@ -140,7 +145,7 @@ def _cells(spec: LatencySpec) -> list[_Cell]:
                 f"{candidate.file} was exported for batch {candidate.form.batch}, not {size}"
             )
     return [
-        _Cell(
+        Cell(
             candidate=candidate,
             baseline=baseline,
             runtime=runtime,
@@ -179,7 +184,7 @@ def require_comparable(candidate: OpenSubject, baseline: OpenSubject) -> None:
             )
 
 
-def _pixels(spec: LatencySpec, cell: _Cell, progress: Progress) -> Bytes:
+def pixels_of(spec: LatencySpec, cell: Cell, progress: Progress) -> Bytes:
     """Real source-validation images, repeated where the data has too few for eight batches."""
     origin = cell.candidate.subject.origin
     data = open_data(spec.data)
@@ -196,10 +201,10 @@ def _pixels(spec: LatencySpec, cell: _Cell, progress: Progress) -> Bytes:
     return images.pixels[np.arange(needed) % len(images)]
 
 
-def _measure(cell: _Cell, pixels: Bytes) -> LatencyRecord:
+def _measure(cell: Cell, pixels: Bytes) -> LatencyRecord:
     used = np.ascontiguousarray(pixels[: BATCHES * cell.batch_size])
     load = os.getloadavg()[0]
-    found = time_in_child(_job(cell), used, cell.name())
+    found = in_child("benchmark.worker", job_of(cell), used, Result, cell.name())
     return LatencyRecord(
         subject=cell.candidate.subject,
         baseline=cell.baseline.subject if cell.baseline else None,
@@ -217,7 +222,8 @@ def _measure(cell: _Cell, pixels: Bytes) -> LatencyRecord:
     )
 
 
-def _job(cell: _Cell) -> Job:
+def job_of(cell: Cell) -> Job:
+    """What the process is told that measures `cell`."""
     arms: dict[Arm, str] = {}
     if cell.baseline is not None:
         arms["baseline"] = str(cell.baseline.folder.resolve())
@@ -231,7 +237,7 @@ def _job(cell: _Cell) -> Job:
     )
 
 
-def _records_of(cells: Sequence[_Cell], records: Path) -> list[LatencyRecord]:
+def _records_of(cells: Sequence[Cell], records: Path) -> list[LatencyRecord]:
     wanted = {cell.digest() for cell in cells}
     return [
         entry.record

@@ -9,9 +9,11 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -34,6 +36,11 @@ class Job:
     batch_size: int
     batches: int
 
+    def parts(self, pixels: Bytes) -> list[Bytes]:
+        """The batches [batch, px, px, 3] of pixels [images, px, px, 3]."""
+        size = self.batch_size
+        return [pixels[i * size : (i + 1) * size] for i in range(self.batches)]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
@@ -53,17 +60,14 @@ class HostClock:
 
 def run(job: Job, pixels: Bytes) -> Result:
     """Samples of the job's arms on pixels [images, px, px, 3], taken in this process."""
-    pin(job.runtime.threads)
-    size = job.batch_size
-    parts = [pixels[i * size : (i + 1) * size] for i in range(job.batches)]
     steps: dict[Arm, Step] = {}
     proofs: dict[Arm, Proof] = {}
     with ExitStack() as stack:
         for arm, folder in job.arms.items():
             subject = open_subject(Path(folder))
             runtime = stack.enter_context(subject.run(job.runtime))
-            proofs[arm] = proven(runtime, subject, job.runtime, size)
-            runtime.bind([subject.inputs(part) for part in parts])
+            proofs[arm] = proven(runtime, subject, job.runtime, job.batch_size)
+            runtime.bind([subject.inputs(part) for part in job.parts(pixels)])
             steps[arm] = runtime.infer
         gc.collect()
         gc.freeze()
@@ -78,12 +82,13 @@ def pin(threads: int) -> None:
     os.sched_setaffinity(0, cores[-threads:])
 
 
-def main() -> None:
-    """Reads the files of the job and of the pixels, writes the file of the result."""
+def serve(measure: Callable[[Job, Bytes], Any]) -> None:
+    """Reads the files of the job and of the pixels, writes the file of what `measure` found."""
     source, array, result = map(Path, sys.argv[1:4])
     job = decode(Job, read_json(source), where=str(source))
+    pin(job.runtime.threads)
     try:
-        found = run(job, np.load(array))
+        found = measure(job, np.load(array))
     except DgpruneError as error:
         print(error, file=sys.stderr)
         sys.exit(2)
@@ -91,4 +96,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    serve(run)
