@@ -1,4 +1,4 @@
-"""`dgprune evaluate`, `dgprune bench` and `dgprune doctor`."""
+"""`dgprune evaluate`, `dgprune bench`, `dgprune profile` and `dgprune doctor`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -104,6 +104,46 @@ def bench(
         skip_bad_images=skip_bad_images,
     )
     return finish(run(spec, records, progress_for(quiet=quiet)), as_json=as_json)
+
+
+def profile(
+    artefact: Annotated[str, typer.Argument(metavar="ARTEFACT", help="The file to profile.")],
+    data: Data,
+    baseline: Annotated[
+        str | None,
+        typer.Option(metavar="ARTEFACT", help="The dense file, profiled in alternation."),
+    ] = None,
+    runtime: RuntimeName = None,
+    provider: Provider = None,
+    allow_fallback: AllowFallback = False,
+    batch: Annotated[int, typer.Option(help="Images a call.")] = 1,
+    threads: Annotated[int, typer.Option(help="Threads of the runtime, pinned.")] = 1,
+    records: Records = Path("runs/records.jsonl"),
+    skip_bad_images: SkipBadImages = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> Done:
+    """Show where the time of an artefact goes, and where it saves time over a baseline."""
+    from benchmark.cells import LatencySpec
+    from benchmark.profile import profile as run
+    from benchmark.profile import show
+
+    spec = LatencySpec(
+        artefact=artefact,
+        data=data,
+        baseline=baseline,
+        runtime=runtime,
+        provider=provider,
+        allow_fallback=allow_fallback,
+        batch_sizes=(batch,),
+        tier="smoke",  # how long does not depend on it
+        threads=threads,
+        skip_bad_images=skip_bad_images,
+    )
+    done = run(spec, records, progress_for(quiet=quiet))
+    if not quiet:
+        show(done.summary)
+    return finish(done, as_json=as_json)
 
 
 def doctor(as_json: AsJson = False) -> None:

@@ -47,7 +47,7 @@ def bench(spec: LatencySpec, records: Path, progress: Progress = SILENT) -> Done
     random.Random(spec.seed).shuffle(missing)  # so that drift does not follow the batch size
     if not missing:
         progress.line(f"already done: latency of {cells[0].candidate.subject.label} in {records}")
-    pixels = _pixels(spec, cells[0], progress) if missing else None
+    pixels = pixels_of(spec, cells[0], progress) if missing else None
     for group in progress.track(missing, len(missing), "timing"):
         for cell in group:  # the control first: where it fails, there is no verdict
             if cell.digest() not in measured:
@@ -73,7 +73,7 @@ def _with_controls(cells: Sequence[Cell]) -> list[list[Cell]]:
     return groups
 
 
-def _pixels(spec: LatencySpec, cell: Cell, progress: Progress) -> Bytes:
+def pixels_of(spec: LatencySpec, cell: Cell, progress: Progress) -> Bytes:
     """Real source-validation images, repeated where the data has too few for eight batches."""
     origin = cell.candidate.subject.origin
     data = open_data(spec.data)

@@ -6,6 +6,7 @@ from typing import Literal, get_args
 
 from dgprune.errors import DgpruneError
 from dgprune.lineage import LineageStep, Origin
+from dgprune.node_kinds import Kind
 from dgprune.schema import decode, digest, file_sha256, read_json, unseal
 from dgprune.structure import Structure
 
@@ -65,7 +66,8 @@ class Artefact:
     `files` holds the SHA-256 of every file where there is more than one; `sha256` is then that of
     the list. `layers` counts convolutions and matrix products by precision. Where `preprocessing`,
     the file takes pixels [batch, px, px, 3] of 0 to 255 and gives probabilities. `built_with` says
-    what an engine is tied to: versions, device, flags.
+    what an engine is tied to: versions, device, flags; `node_kinds` what the nodes were for that it
+    was built from, for it keeps no graph.
     """
 
     schema: int
@@ -91,6 +93,7 @@ class Artefact:
     calibration: Calibration | None = None
     with_preprocessing: bool = False
     built_with: dict[str, str] = field(default_factory=dict)
+    node_kinds: dict[str, Kind] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

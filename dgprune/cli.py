@@ -36,6 +36,7 @@ for command in (
     export.cli.export,
     benchmark.cli.evaluate,
     benchmark.cli.bench,
+    benchmark.cli.profile,
     reports.cli.report,
     reports.cli.verify,
     benchmark.cli.doctor,

@@ -1,4 +1,4 @@
-"""What was observed, append-only: accuracy and latency records, one JSON object a line.
+"""What was observed, append-only: accuracy, latency, profiles; one JSON object a line.
 
 A record stores what was seen and the whole spec behind it; rates, quantiles and speedups are
 derived. `id` is the digest of everything else in the line, so that an edited record is found.
@@ -13,6 +13,7 @@ from typing import Literal
 from dgprune.environment import Environment
 from dgprune.errors import DgpruneError
 from dgprune.lineage import LineageStep, Origin
+from dgprune.node_times import NodeTime
 from dgprune.proof import Proof
 from dgprune.schema import Json, canonical_json, decode, encode, seal, unseal
 from dgprune.store import append_lines, claim, explained, is_json
@@ -131,10 +132,31 @@ class LatencyRecord:
         return tuple(block for replica in self.replicas for block in replica.counted)
 
 
-Record = AccuracyRecord | LatencyRecord
-_KINDS: dict[str, type[AccuracyRecord] | type[LatencyRecord]] = {
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileRecord:
+    """Time of every executed node of two files (or one), called in alternation after a warm-up.
+
+    The sums say where the time goes, not how long a call takes: counting nodes slows them down.
+    """
+
+    subject: Subject
+    baseline: Subject | None
+    runtime: RuntimeSpec
+    batch_size: int
+    calls: int
+    inputs_sha256: str
+    nodes: tuple[NodeTime, ...]
+    baseline_nodes: tuple[NodeTime, ...]
+    environment: Environment
+    proof: Proof
+    baseline_proof: Proof | None
+
+
+Record = AccuracyRecord | LatencyRecord | ProfileRecord
+_KINDS: dict[str, type[Record]] = {
     "accuracy": AccuracyRecord,
     "latency": LatencyRecord,
+    "profile": ProfileRecord,
 }
 
 
@@ -153,7 +175,7 @@ def append_records(path: Path, cell: str, records: Sequence[Record]) -> None:
 
 
 def _line(cell: str, record: Record) -> str:
-    kind = "accuracy" if isinstance(record, AccuracyRecord) else "latency"
+    kind = next(name for name, of in _KINDS.items() if isinstance(record, of))
     return canonical_json(seal({"schema": SCHEMA, "kind": kind, "cell": cell, **encode(record)}))
 
 

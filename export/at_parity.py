@@ -136,6 +136,7 @@ def _sidecar(written: Written, prepared: Prepared, step: LineageStep) -> Artefac
         calibration=prepared.calibration,
         with_preprocessing=spec.with_preprocessing,
         built_with=written.built_with,
+        node_kinds=written.node_kinds,
     )
 
 

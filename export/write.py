@@ -11,6 +11,7 @@ from torch import nn
 from dgprune.artefact import Calibration
 from dgprune.checkpoint import Checkpoint, load_model
 from dgprune.errors import DgpruneError
+from dgprune.node_kinds import Kind, kinds_of_nodes, nodes_of_onnx
 from dgprune.progress import Progress
 from dgprune.runtimes import Inputs
 from dgprune.schema import canonical_json
@@ -60,6 +61,7 @@ class Written:
     graph: onnx.ModelProto
     kept_fp32: tuple[str, ...] = ()
     built_with: dict[str, str] = field(default_factory=dict)
+    node_kinds: dict[str, Kind] = field(default_factory=dict)
 
 
 def prepare(checkpoint: Checkpoint, spec: ExportSpec, images: SourceImages) -> Prepared:
@@ -93,7 +95,7 @@ def write_files(
     folded = 0 if spec.batch == "dynamic" else int(spec.batch) * structure.prefix_tokens
     require_weights(graph, cost_of(structure).parameters, folded * structure.embed_dim)
     file = folder / f"model.{spec.precision}.{_SUFFIX[spec.format]}"
-    files, layers, built_with = [file], layers_of(graph), {}
+    files, layers, built_with, node_kinds = [file], layers_of(graph), {}, {}
     if spec.format == "onnx":
         file.write_bytes(graph.SerializeToString(deterministic=True))
     elif spec.format == "openvino":
@@ -104,6 +106,7 @@ def write_files(
         from export.tensorrt_engine import build_engine
 
         built_with = build_engine(graph, file, spec, progress)
+        node_kinds = kinds_of_nodes(nodes_of_onnx(graph.graph))
     return Written(
         file=file,
         files=files,
@@ -111,6 +114,7 @@ def write_files(
         graph=graph,
         kept_fp32=tuple(kept),
         built_with=built_with,
+        node_kinds=node_kinds,
     )
 
 

@@ -9,7 +9,7 @@ from jinja2 import FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from dgprune import __version__
-from dgprune.records import AccuracyRecord, Entry, Subject
+from dgprune.records import AccuracyRecord, Entry, ProfileRecord, Subject
 from dgprune.statistics import Interval
 from dgprune.structure import Structure
 from reports.attribution import attribution_section
@@ -19,6 +19,7 @@ from reports.latency_details import details, milliseconds
 from reports.rows import Row, Table
 from reports.section import Section
 from reports.summary import DASH, percent, sentences, warnings
+from reports.where_time_goes import profile_title, time_sections
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -90,10 +91,16 @@ def _render(
         entries=entries,
         claims=claims(entries),
         refusals=refusals(entries),
-        sections=[section] if (section := attribution_section(entries)) else [],
+        sections=sections_of(entries),
         environment=environment_lines(entries),
         version=__version__,
     )
+
+
+def sections_of(entries: Sequence[Entry]) -> list[Section]:
+    """What is told beside the tables of experiments."""
+    attributed = attribution_section(entries)
+    return [*([attributed] if attributed else []), *time_sections(entries)]
 
 
 def _inline_svg(data: bytes) -> Markup:
@@ -145,6 +152,8 @@ def what(entry: Entry) -> str:
             f"accuracy of {record.subject.label} on {record.domain} ({record.role}): "
             f"{record.correct} of {record.images}{skipped}"
         )
+    if isinstance(record, ProfileRecord):
+        return f"{record.calls} calls node by node of {profile_title(record)}"
     against = f" against {record.baseline.label}" if record.baseline else ""
     samples = sum(len(block.durations_ns) for block in record.blocks)
     return (

@@ -7,14 +7,9 @@ from dataclasses import dataclass, field, replace
 from dgprune.errors import DgpruneError
 from dgprune.judgement import control_of, doubts, interval_of, judge
 from dgprune.lineage import spec_of
-from dgprune.records import AccuracyRecord, Entry, LatencyRecord, Record, Subject
+from dgprune.records import AccuracyRecord, Entry, LatencyRecord, ProfileRecord, Record, Subject
 from dgprune.schema import canonical_json
-from dgprune.statistics import (
-    Interval,
-    Verdict,
-    accuracy_interval,
-    median_latency_s,
-)
+from dgprune.statistics import Interval, Verdict, accuracy_interval, median_latency_s
 from dgprune.structure import ModelCost, cost_of
 
 
@@ -144,7 +139,8 @@ def tables(entries: Sequence[Entry]) -> tuple[Table, ...]:
     """One table an experiment, rows in order of budget and name."""
     groups: dict[tuple[str, ...], list[Entry]] = defaultdict(list)
     for entry in entries:
-        groups[_experiment(entry.record)].append(entry)
+        if not isinstance(entry.record, ProfileRecord):  # those have tables of their own
+            groups[_experiment(entry.record)].append(entry)
     return tuple(_table(groups[key]) for key in sorted(groups))
 
 

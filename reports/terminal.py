@@ -1,9 +1,9 @@
 """The report's table on a terminal, or as plain lines without one."""
 
-import sys
 from typing import Any
 
 from dgprune.schema import Json
+from dgprune.table import print_table
 
 
 def show(summary: Json) -> None:
@@ -18,10 +18,7 @@ def show(summary: Json) -> None:
             *(f"speedup, batch {size}" for size in sizes),
         ]
         body = [_cells(row, sizes) for row in rows]
-        if sys.stderr.isatty():
-            _table(title, header, body)
-        else:
-            _plain(title, header, body)
+        print_table(title, header, body)
 
 
 def _cells(row: Any, sizes: list[str]) -> list[str]:
@@ -40,24 +37,3 @@ def _cells(row: Any, sizes: list[str]) -> list[str]:
 
 def _percent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.1f} %"
-
-
-def _table(title: str, header: list[str], body: list[list[str]]) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(title=escape(title), title_justify="left")
-    for name in header:
-        table.add_column(escape(name), justify="left" if name == "file" else "right")
-    for row in body:
-        table.add_row(*map(escape, row))
-    Console(stderr=True).print(table)
-
-
-def _plain(title: str, header: list[str], body: list[list[str]]) -> None:
-    widths = [max(map(len, column)) for column in zip(header, *body, strict=True)]
-    print(title, file=sys.stderr)
-    for row in [header, *body]:
-        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        print(f"  {line.rstrip()}", file=sys.stderr)

@@ -22,7 +22,8 @@ from dgprune.stage import Done
 from tests.conftest import TinyChain, make_folder
 
 COMMANDS = (
-    "finetune prune export evaluate bench report doctor quickstart run recipe inspect".split()
+    *("finetune", "prune", "export", "evaluate", "bench", "profile", "report", "doctor"),
+    *("quickstart", "run", "recipe", "inspect"),
 )
 TINY = """
 model = "vit_micro_patch4_32"

@@ -7,7 +7,7 @@ import pytest
 from dgprune import cli
 from dgprune.artefact import open_artefact
 from dgprune.errors import DgpruneError
-from dgprune.records import LatencyRecord, read_records
+from dgprune.records import LatencyRecord, ProfileRecord, read_records
 from dgprune.stage import Done
 from pruning.shipped import Aim
 from tests.conftest import MICRO, TinyChain
@@ -265,13 +265,16 @@ def test_export_options_that_do_nothing_or_are_wrong_are_refused(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("command", ["evaluate", "bench"])
+@pytest.mark.parametrize("command", ["evaluate", "bench", "profile"])
 def test_runtime_flags_reach_the_record(chain: TinyChain, tmp_path: Path, command: str) -> None:
     pytest.importorskip("openvino")
     file = tmp_path / "records.jsonl"
     where = ("--data", chain.data, "--records", str(file), "--runtime", "openvino")
-    timed = ("--batch", "1", "--tier", "smoke")
-    more = ("--target", chain.target) if command == "evaluate" else timed
+    more = {
+        "evaluate": ("--target", chain.target),
+        "bench": ("--batch", "1", "--tier", "smoke"),
+        "profile": (),
+    }[command]
     flags = ("--provider", "cpu", "--allow-fallback")
     run(command, str(chain.pruned_artefact), *where, *more, *flags)
     for entry in read_records(file):
@@ -293,6 +296,17 @@ def test_bench_flags_reach_the_record(chain: TinyChain, tmp_path: Path) -> None:
     }
     assert found == {(2, 2, "smoke", None), (3, 2, "smoke", None)}
     assert len({r.spec.seed for r in records if isinstance(r, LatencyRecord)}) == 2
+
+
+def test_profile_flags_reach_the_record(chain: TinyChain, tmp_path: Path) -> None:
+    file = tmp_path / "records.jsonl"
+    flags = ("--batch", "3", "--threads", "2", "--records", str(file))
+    arms = (str(chain.pruned_artefact), "--baseline", str(chain.dense_artefact))
+    run("profile", *arms, "--data", chain.data, *flags)
+    (record,) = [entry.record for entry in read_records(file)]
+    assert isinstance(record, ProfileRecord)
+    assert (record.batch_size, record.runtime.threads) == (3, 2)
+    assert record.baseline is not None and record.baseline.label == "dense"
 
 
 @pytest.mark.parametrize("refit", ["--refit", "--no-refit"])

@@ -4,7 +4,7 @@ One protocol: buffers are bound, `infer` launches, exit frees; `proof` says what
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -12,6 +12,8 @@ import numpy as np
 
 from dgprune.data.preprocessing import Bytes, Floats
 from dgprune.errors import DgpruneError
+from dgprune.node_kinds import Kind
+from dgprune.node_times import NodeTime
 from dgprune.proof import Proof, Wanted
 from dgprune.timing import DeviceTime
 
@@ -46,6 +48,16 @@ class Runtime(Protocol):
         """What is executed, read back from the loaded model; needs something bound."""
 
 
+class NodeTimer(Runtime, Protocol):
+    """A runtime that can tell where its time goes: `profile`, `bind`, `infer`, `node_times`."""
+
+    def profile(self) -> None:
+        """Has every node timed from here on; bind again afterwards."""
+
+    def node_times(self, skip: int) -> tuple[NodeTime, ...]:
+        """Time of every executed node in the calls since, without the first `skip`."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputForm:
     """What a file takes: the shape of an image, its type, and the batch sizes.
@@ -61,12 +73,16 @@ class InputForm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loadable:
-    """A file, what it takes, and what should run when it is executed."""
+    """A file, what it takes, and what should run when it is executed.
+
+    `node_kinds` is what its nodes are for, where the file itself keeps no graph.
+    """
 
     file: Path
     form: InputForm
     wanted: Wanted
     built_with: dict[str, str]
+    node_kinds: dict[str, Kind] = field(default_factory=dict)
 
 
 def check_inputs(batches: Sequence[Inputs], form: InputForm, file: Path) -> None:

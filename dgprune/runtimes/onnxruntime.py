@@ -1,7 +1,5 @@
 """ONNX Runtime through IO binding, on its CPU, CUDA or TensorRT provider."""
 
-import json
-import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,9 +7,11 @@ from typing import Any, Self
 
 from dgprune.data.preprocessing import Floats
 from dgprune.errors import DgpruneError
+from dgprune.node_times import NodeTime
 from dgprune.proof import Layer, Proof, prove
 from dgprune.records import RuntimeSpec
 from dgprune.runtimes import Inputs, Loadable, check_inputs, first_line
+from dgprune.runtimes.onnxruntime_profile import Profile, name_of, node_times
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -36,6 +36,8 @@ class OnnxRuntime:
         self._session: Any = None
         self._bindings: list[Any] = []
         self._batches: list[Inputs] = []
+        self._profile: Profile | None = None
+        self._calls = 0
 
     def __enter__(self) -> Self:
         if (self._loadable.wanted.precision, self._spec.provider) == ("bf16", "cpu"):
@@ -51,6 +53,8 @@ class OnnxRuntime:
         self._bindings.clear()
         self._batches.clear()
         self._session = None
+        if self._profile is not None:
+            self._profile.close()
 
     def bind(self, batches: Sequence[Inputs]) -> None:
         """Places inputs [batch, ...] on the device; outputs stay in ONNX Runtime's memory."""
@@ -74,6 +78,7 @@ class OnnxRuntime:
 
     def infer(self, index: int) -> None:
         """Computes the batch bound at `index`; on a GPU, until the device has finished."""
+        self._calls += 1
         try:
             self._session.run_with_iobinding(self._bindings[index])
         except Exception as error:  # its exception types are private
@@ -90,21 +95,28 @@ class OnnxRuntime:
 
     def proof(self) -> Proof:
         """Provider and precision of every node, from a profile of one call in a second session."""
-        with tempfile.TemporaryDirectory(prefix="dgprune-proof-") as folder:
-            options = self._options()
-            options.enable_profiling = True
-            options.profile_file_prefix = str(Path(folder) / "profile")
+        options = self._options()
+        profile = Profile(options)
+        try:
             session = self._open(options)
             session.run(None, {session.get_inputs()[0].name: self._batches[0]})
-            profile = Path(session.end_profiling())
-            try:
-                events = json.loads(profile.read_text())
-            except (OSError, ValueError) as error:  # it writes what fits, without a word
-                raise DgpruneError(
-                    f"ONNX Runtime could not write its profile to {folder}: no space left? "
-                    "free some or choose another TMPDIR"
-                ) from error
-        return proof_of(events, self._loadable)
+            return proof_of(profile.events(session), self._loadable)
+        finally:
+            profile.close()
+
+    def profile(self) -> None:
+        """Loads the file again, profiled; nothing is bound then."""
+        options = self._options()
+        self._profile = Profile(options)
+        self._profile.keep_graph()
+        self._bindings.clear()
+        self._session, self._calls = self._open(options), 0
+
+    def node_times(self, skip: int) -> tuple[NodeTime, ...]:
+        """Time of every executed node in every call, without the first `skip`."""
+        assert self._profile is not None
+        events = self._profile.events(self._session)
+        return node_times(events, self._profile.kinds(self._file), self._calls, skip)
 
     def _options(self) -> Any:
         import onnxruntime
@@ -181,9 +193,8 @@ def proof_of(events: list[dict[str, Any]], loadable: Loadable) -> Proof:
         if kind.startswith(_HIDDEN):
             layers.append(Layer(name=kind, kind=kind, precision=_UNKNOWN, provider=provider))
         elif any(product in kind for product in _PRODUCTS):
-            name = event["name"].removesuffix("_kernel_time")
             layers.append(
-                Layer(name=name, kind=kind, precision=_precision(told), provider=provider)
+                Layer(name=name_of(event), kind=kind, precision=_precision(told), provider=provider)
             )
     return prove(loadable.wanted, tuple(layers), dict(nodes), fused)
 

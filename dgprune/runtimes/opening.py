@@ -9,7 +9,7 @@ from dgprune.artefact import OpenArtefact
 from dgprune.errors import DgpruneError
 from dgprune.proof import Wanted
 from dgprune.records import RuntimeSpec
-from dgprune.runtimes import InputForm, Loadable, Runtime
+from dgprune.runtimes import InputForm, Loadable, NodeTimer, Runtime
 
 if TYPE_CHECKING:
     from dgprune.checkpoint import Checkpoint
@@ -62,13 +62,17 @@ def open_runtime(opened: "OpenArtefact | Checkpoint", spec: RuntimeSpec) -> Runt
 
     Raises DgpruneError where that runtime cannot execute it.
     """
-    loadable = loadable_of(opened, spec)
-    if spec.name in ("torch", "torch-compile"):
-        from dgprune.checkpoint import Checkpoint, load_model
-        from dgprune.runtimes.torch import Torch
+    if isinstance(opened, OpenArtefact):
+        return open_node_timer(opened, spec)
+    from dgprune.checkpoint import load_model
+    from dgprune.runtimes.torch import Torch
 
-        assert isinstance(opened, Checkpoint)
-        return Torch(lambda: load_model(opened), loadable, spec)
+    return Torch(lambda: load_model(opened), loadable_of(opened, spec), spec)
+
+
+def open_node_timer(opened: OpenArtefact, spec: RuntimeSpec) -> NodeTimer:
+    """The runtime of `spec` for an opened artefact, which can be profiled too."""
+    loadable = loadable_of(opened, spec)
     if spec.name == "openvino":
         from dgprune.runtimes.openvino import OpenVino
 
@@ -98,6 +102,7 @@ def loadable_of(opened: "OpenArtefact | Checkpoint", spec: RuntimeSpec) -> Loada
         form=form,
         wanted=Wanted(precision=sidecar.precision, layers=sidecar.layers, provider=spec.provider),
         built_with=sidecar.built_with,
+        node_kinds=sidecar.node_kinds,
     )
 
 

@@ -1,19 +1,25 @@
 """OpenVINO on a CPU: its own files, or ONNX as it is; precision, streams and threads are set."""
 
+import statistics
 from collections import Counter
 from collections.abc import Sequence
+from datetime import timedelta
+from itertools import pairwise
 from typing import Any, Self
 
 import numpy as np
 
 from dgprune.data.preprocessing import Floats
 from dgprune.errors import DgpruneError
+from dgprune.node_kinds import kinds_of_executed, kinds_of_nodes, nodes_of_openvino
+from dgprune.node_times import NodeTime
 from dgprune.proof import Layer, Proof, prove
 from dgprune.records import RuntimeSpec
 from dgprune.runtimes import Inputs, Loadable, check_inputs, first_line
 from dgprune.runtimes.onnxruntime import require_own_data
 
 _PRODUCTS = ("FullyConnected", "Convolution", "MatMul", "ScaledDotProductAttention")
+_MICROSECOND = timedelta(microseconds=1)
 _HINTS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16", "int8": "f32"}
 _PRECISIONS = {"f32": "fp32", "f16": "fp16", "bf16": "bf16", "i8": "int8", "u8": "int8"}
 
@@ -27,25 +33,31 @@ class OpenVino:
         self._compiled: Any = None
         self._requests: list[Any] = []
         self._batches: list[Inputs] = []
+        self._model: Any = None
+        self._means_us: list[dict[str, int]] | None = None  # after each call, where profiled
 
     def __enter__(self) -> Self:
+        if self._loadable.file.suffix == ".onnx":
+            require_own_data(self._loadable.file)
+        self._load(profiled=False)
+        return self
+
+    def _load(self, *, profiled: bool) -> None:
         import openvino
 
-        file = self._loadable.file
-        if file.suffix == ".onnx":
-            require_own_data(file)
-        core = openvino.Core()
+        file, core = self._loadable.file, openvino.Core()
         settings = {
             "INFERENCE_PRECISION_HINT": self._hint(core),
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": 1,
             "INFERENCE_NUM_THREADS": self._spec.threads,
+            "PERF_COUNT": profiled,
         }
         try:
-            self._compiled = core.compile_model(core.read_model(file), "CPU", settings)
+            self._model = core.read_model(file)
+            self._compiled = core.compile_model(self._model, "CPU", settings)
         except RuntimeError as error:
             raise DgpruneError(f"OpenVINO cannot load {file}: {first_line(error)}") from error
-        return self
 
     def _hint(self, core: Any) -> str:
         """The precision to ask for.
@@ -62,7 +74,7 @@ class OpenVino:
     def __exit__(self, *failure: object) -> None:
         self._requests.clear()
         self._batches.clear()
-        self._compiled = None
+        self._compiled = self._model = None
 
     def bind(self, batches: Sequence[Inputs]) -> None:
         """Places inputs [batch, ...] without a copy; one request a batch."""
@@ -84,6 +96,9 @@ class OpenVino:
             raise DgpruneError(
                 f"OpenVINO failed to run {self._loadable.file}: {first_line(error)}"
             ) from error
+        if self._means_us is not None:
+            told = self._requests[index].profiling_info
+            self._means_us.append({p.node_name: p.real_time // _MICROSECOND for p in told})
 
     def output(self, index: int) -> Floats:
         """Outputs [batch, classes] of the last `infer(index)`."""
@@ -110,6 +125,40 @@ class OpenVino:
                     )
                 )
         return prove(self._loadable.wanted, tuple(layers), dict(nodes), fused)
+
+    def profile(self) -> None:
+        """Compiles the file again, with counters; nothing is bound then."""
+        self._requests.clear()
+        self._load(profiled=True)
+        self._means_us = []
+
+    def node_times(self, skip: int) -> tuple[NodeTime, ...]:
+        """Mean time of every executed node over the calls, without the first `skip`."""
+        assert self._means_us is not None
+        executed = nodes_of_openvino(self._compiled.get_runtime_model())
+        kinds = kinds_of_executed(executed, kinds_of_nodes(nodes_of_openvino(self._model)))
+        found = []
+        for node in executed:
+            means_us = [means.get(node.name, 0) for means in self._means_us]
+            if means_us[-1] > 0:
+                times = (mean_ns(means_us, skip),)
+                kind = kinds[node.name]
+                found.append(NodeTime(name=node.name, op=node.op, kind=kind, durations_ns=times))
+        return tuple(found)
+
+
+def mean_ns(means_us: Sequence[int], skip: int) -> int:
+    """Mean of the calls after the first `skip`, from the mean of all calls up to each.
+
+    OpenVINO tells no other, and in whole microseconds. What a call adds is then known to about as
+    many microseconds as there were calls; one that adds far more, for something else took the core,
+    is left out.
+    """
+    totals_us = [0, *(count * mean for count, mean in enumerate(means_us, 1))]
+    added_us = [b - a for a, b in pairwise(totals_us)][skip:]
+    limit_us = 3 * statistics.median(added_us) + 2 * len(means_us)
+    kept_us = [us for us in added_us if us <= limit_us]
+    return max(0, round(1000 * statistics.fmean(kept_us)))
 
 
 def _is_attention(kind: str, layers: str) -> bool:

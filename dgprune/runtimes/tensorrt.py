@@ -5,13 +5,16 @@ CUDA is checked before any object is made: without a driver TensorRT's objects c
 
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Self
 
 from dgprune.data.preprocessing import Floats
 from dgprune.errors import DgpruneError
+from dgprune.node_times import NodeTime
 from dgprune.proof import Layer, Proof, prove
 from dgprune.records import RuntimeSpec
 from dgprune.runtimes import Inputs, Loadable, check_inputs, cuda_device
+from dgprune.runtimes.tensorrt_profile import layer_profiler, node_times
 from dgprune.timing import DeviceTime
 
 _PRODUCTS = ("conv", "gemm", "matmul", "matrixmultiply", "mha", "attention")
@@ -57,7 +60,10 @@ def quiet_logger(trt: Any, errors: list[str]) -> Any:
 
 
 class TensorRt:
-    """One engine in one execution context; every binding is a captured graph."""
+    """One engine in one execution context; every binding is a captured graph.
+
+    Where profiled, a binding is launched layer by layer: a replayed graph tells no times.
+    """
 
     def __init__(self, loadable: Loadable, spec: RuntimeSpec) -> None:
         self._loadable = loadable
@@ -66,6 +72,7 @@ class TensorRt:
         self._outputs: list[cuda_device.Buffer] = []
         self._inputs: list[cuda_device.Buffer] = []
         self._context: Any = None
+        self._calls: list[dict[str, float]] | None = None  # ms by layer, where profiled
 
     def __enter__(self) -> Self:
         file = self._loadable.file
@@ -113,14 +120,16 @@ class TensorRt:
             before = cuda_device.Buffer(batch.shape, str(batch.dtype))
             after = cuda_device.Buffer(shape, "float32")
             before.upload(batch)
-            self._context.set_tensor_address(source, before.address)
-            self._context.set_tensor_address(result, after.address)
             self._inputs.append(before)
             self._outputs.append(after)
-            self._launches.append(self._stream.captured(self._launch))
+            launch = partial(self._launch, {source: before.address, result: after.address})
+            replay = launch if self._calls is not None else self._stream.captured(launch)
+            self._launches.append(replay)
 
     def infer(self, index: int) -> DeviceTime:
         """Replays the graph of `index`; returns when the device has finished."""
+        if self._calls is not None:
+            self._calls.append({})
         return self._stream.timed(self._launches[index])
 
     def output(self, index: int) -> Floats:
@@ -129,12 +138,39 @@ class TensorRt:
 
     def proof(self) -> Proof:
         """Precision of every layer, from the engine's own description of itself."""
+        return proof_of(self._described(), self._loadable)
+
+    def profile(self) -> None:
+        """Sets a profiler; nothing is bound then.
+
+        Raises DgpruneError for an engine whose sidecar does not say what its nodes were for.
+        """
+        if not self._loadable.node_kinds:
+            raise DgpruneError(
+                f"{self._loadable.file} was exported before its nodes were named; export it again"
+            )
+        self._launches.clear()
+        self._calls = []
+        self._profiler = layer_profiler(self._trt, self._calls)
+        self._context.profiler = self._profiler
+        self._context.enqueue_emits_profile = True
+
+    def node_times(self, skip: int) -> tuple[NodeTime, ...]:
+        """Time of every layer in every call, without the first `skip`."""
+        assert self._calls is not None
+        return node_times(self._described(), self._loadable.node_kinds, self._calls[skip:])
+
+    def _described(self) -> dict[str, Any]:
+        """What the engine says of its layers."""
         inspector = self._engine.create_engine_inspector()
         inspector.execution_context = self._context
         text = inspector.get_engine_information(self._trt.LayerInformationFormat.JSON)
-        return proof_of(json.loads(text), self._loadable)
+        described: dict[str, Any] = json.loads(text)
+        return described
 
-    def _launch(self) -> None:
+    def _launch(self, addresses: dict[str, int]) -> None:
+        for name, address in addresses.items():
+            self._context.set_tensor_address(name, address)
         if not self._context.execute_async_v3(self._stream.handle):
             raise DgpruneError(f"TensorRT failed to run {self._loadable.file}")
 

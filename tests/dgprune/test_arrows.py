@@ -53,6 +53,7 @@ def test_packages_import_only_what_the_architecture_allows(package: str) -> None
         "reports.report, reports.cli, reports.terminal",
         "dgprune.cli",
         "benchmark.worker",
+        "benchmark.profile_worker",
         ", ".join(TORCH_FREE),
     ],
 )

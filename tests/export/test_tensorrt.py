@@ -4,6 +4,7 @@ import ast
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from dgprune.artefact import SIDECAR, open_artefact
 from dgprune.errors import DgpruneError
 from dgprune.records import AccuracyRecord, RuntimeSpec, read_records
 from dgprune.runtimes import cuda_device
+from dgprune.runtimes.opening import open_node_timer
 from dgprune.schema import canonical_json, seal
 from export.export_checkpoint import export
 from export.spec import ExportSpec
@@ -28,10 +30,21 @@ API: dict[str, dict[str, Any]] = json.loads(
     (ROOT / "tests" / "fixtures" / "tensorrt_api.json").read_text()
 )
 SHARED = ROOT.parent / "shared" / "tensorrt-api"
-SOURCES = ("dgprune/runtimes/tensorrt.py", "export/tensorrt_engine.py")
+SOURCES = (
+    "dgprune/runtimes/tensorrt.py",
+    "dgprune/runtimes/tensorrt_profile.py",
+    "export/tensorrt_engine.py",
+)
 FAKED = (
     *("Builder", "IBuilderConfig", "OnnxParser", "ParserError", "IOptimizationProfile"),
-    *("ITimingCache", "Runtime", "ICudaEngine", "IExecutionContext", "EngineInspector"),
+    *(
+        "IProfiler",
+        "ITimingCache",
+        "Runtime",
+        "ICudaEngine",
+        "IExecutionContext",
+        "EngineInspector",
+    ),
 )
 
 
@@ -52,10 +65,17 @@ def names_used(path: Path) -> Iterator[tuple[str, str]]:
 @pytest.mark.parametrize("major", API)
 def test_every_name_that_the_code_uses_exists(major: str) -> None:
     used = {name for source in SOURCES for name in names_used(ROOT / source)}
+    assert ("IProfiler", "") in used
     assert ("NetworkDefinitionCreationFlag", "STRONGLY_TYPED") in used
     for owner, name in used:
         assert owner in API[major], owner
         assert not name or name == "__init__" or name in API[major][owner], (owner, name)
+
+
+@pytest.mark.parametrize("major", API)
+def test_the_profiler_is_asked_by_names_that_exist(major: str) -> None:
+    assert {"profiler", "enqueue_emits_profile"} <= set(API[major]["IExecutionContext"])
+    assert "report_layer_time" in API[major]["IProfiler"]
 
 
 @pytest.mark.parametrize("major", API)
@@ -153,6 +173,43 @@ def test_a_static_batch_needs_no_profile(
 def open_here(folder: Path) -> None:
     with open_subject(folder).run(RuntimeSpec(name="tensorrt", provider="cuda", threads=1)):
         pass
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_layers_are_timed_and_told_apart(
+    gpu: pytest.MonkeyPatch, chain: TinyChain, tmp_path: Path, precision: str
+) -> None:
+    opened = open_artefact(export(spec_of(chain, precision=precision), tmp_path / "s").path)
+    spec = RuntimeSpec(name="tensorrt", provider="cuda", threads=1)
+    batches = [np.full((2, 3, 32, 32), value, np.float32) for value in (0, 1)]
+    with open_node_timer(opened, spec) as timer:
+        timer.bind(batches)
+        timer.infer(0)
+        replayed = timer.output(0)
+        timer.profile()
+        fake.CALLS.clear()
+        timer.bind(batches)
+        for index in (1, 0, 1, 0):
+            timer.infer(index)
+        np.testing.assert_array_equal(timer.output(0), replayed)
+        assert (timer.output(1) != replayed).any()  # each launch has addresses of its own
+        found = timer.node_times(1)
+    assert "capture" not in fake.CALLS  # a replayed graph tells no times
+    kinds = [node.kind for node in found]
+    block = ["attention"] * 4 + ["mlp"] * 2
+    assert kinds == ["embedding", *block * 4, "head"]
+    assert [node.durations_ns for node in found[:2]] == [(250_000,) * 3, (500_000,) * 3]
+
+
+def test_an_engine_that_does_not_say_what_its_nodes_were_for_is_refused(
+    gpu: pytest.MonkeyPatch, chain: TinyChain, tmp_path: Path
+) -> None:
+    opened = open_artefact(export(spec_of(chain), tmp_path / "s").path)
+    old = replace(opened, artefact=replace(opened.artefact, node_kinds={}))
+    spec = RuntimeSpec(name="tensorrt", provider="cuda", threads=1)
+    with open_node_timer(old, spec) as timer:
+        with pytest.raises(DgpruneError, match="before its nodes were named; export it again"):
+            timer.profile()
 
 
 def test_an_engine_of_another_version_or_gpu_is_refused(
