@@ -16,10 +16,10 @@ def page(kept: dict[str, Any]) -> str:
 _HEAD = """\
 # How far a speedup may be believed
 
-`dgprune bench` times two files in alternation (ABBA blocks) in processes of their own, and puts an interval on the
-ratio: Student's t over the means of processes, or over all rounds where that is wider. This page is what came out when
-the harness itself was measured. Written by `python -m tests.benchmarks.measurement` on {cpu}, {cores} cores, {system}
-({libraries}).
+`dgprune bench` times two files in alternation (ABBA blocks) in processes of their own, and puts an
+interval on the ratio: Student's t over the means of processes, or over all rounds where that is
+wider. This page is what came out when the harness itself was measured. Written by
+`python -m tests.benchmarks.measurement` on {cpu}, {cores} cores, {system} ({libraries}).
 """
 
 
@@ -55,10 +55,11 @@ def _coverage(rows: dict[str, Any]) -> str:
     header = ["machine", "interval holds the truth", "dense, then pruned", "false verdicts"]
     text = (
         "## On machines whose true speedup is known\n\n"
-        f"{runs} runs each of the tier `default` on a made-up machine with 2 % of white noise and "
-        "what the first column adds. Nominal is 95 %. *Dense, then pruned* is the usual loop on the "
-        "same machine: 2000 calls of the one, then of the other, and a t interval. *False verdicts* "
-        "are FASTER or SLOWER for a file against itself; *3 % found* is FASTER at a true 1.03.\n"
+        f"{runs} runs each of the tier `default` on a made-up machine with 2 % of white noise "
+        "and what the first column adds. Nominal is 95 %. *Dense, then pruned* is the usual loop "
+        "on the same machine: 2000 calls of the one, then of the other, and a t interval. *False "
+        "verdicts* are FASTER or SLOWER for a file against itself; *3 % found* is FASTER at a "
+        "true 1.03.\n"
     )
     return f"{text}\n{_table([*header, '3 % found', 'processes'], body)}"
 
