@@ -18,10 +18,15 @@ def show(summary: Json) -> None:
             *(f"speedup, batch {size}" for size in sizes),
         ]
         body = [_cells(row, sizes) for row in rows]
-        if sys.stderr.isatty():
-            _table(title, header, body)
-        else:
-            _plain(title, header, body)
+        print_table(title, header, body)
+
+
+def print_table(title: str, header: list[str], body: list[list[str]]) -> None:
+    """Prints one table on stderr."""
+    if sys.stderr.isatty():
+        _table(title, header, body)
+    else:
+        _plain(title, header, body)
 
 
 def _cells(row: Any, sizes: list[str]) -> list[str]:
