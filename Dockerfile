@@ -1,15 +1,17 @@
 # The same steps as `make` on a laptop. CPU by default; for an NVIDIA GPU:
 #   docker build --build-arg BASE=nvidia/cuda:13.0.1-runtime-ubuntu24.04 --build-arg EXTRAS=gpu,tensorrt .
-# PIP_ARGS passes options on to pip, such as the index of PyTorch's CPU builds.
+# PIP_ARGS passes options on to pip, such as the index of PyTorch's CPU builds; PACKAGES are those of
+# the system that are wanted on top. docker/run.sh builds the image that benchmarks a GPU.
 ARG BASE=python:3.12-slim-bookworm
 FROM ${BASE}
 
 ARG EXTRAS=cpu,openvino
 ARG PIP_ARGS=
+ARG PACKAGES=
 ENV PIP_NO_CACHE_DIR=1 PYTHONUNBUFFERED=1 ORT_DISABLE_TELEMETRY=1
 
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends make \
+    && apt-get install --yes --no-install-recommends make ${PACKAGES} \
     && if ! command -v python3 >/dev/null; then \
         apt-get install --yes --no-install-recommends python3 python3-venv; fi \
     && rm -rf /var/lib/apt/lists/*

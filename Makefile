@@ -10,7 +10,8 @@ SUPPORTED := import sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (
 PYTHON ?= $(shell for p in python3 python3.12 python3.11; do \
 	$$p -c '$(SUPPORTED)' >/dev/null 2>&1 && echo $$p && break; done)
 
-.PHONY: install quickstart test bench-pruning gpu-check lint clean
+.PHONY: install quickstart test bench bench-compare bench-history bench-pruning gpu-check \
+	docker-bench lint clean
 
 install: $(STAMP) ## make .venv and install the pinned versions
 
@@ -27,11 +28,23 @@ quickstart: install ## run the whole chain on a CPU; prints the path of the repo
 test: install ## run the whole test suite
 	$(BIN)/python -m pytest
 
+bench: install ## latency by runtime, stored under .benchmarks/: one file a commit and machine
+	$(BIN)/python -m tests.benchmarks.measure $(ARGS)
+
+bench-compare: install ## in alternation: make bench-compare BASE=main fails on a slower file
+	$(BIN)/python -m tests.benchmarks.compare "$(BASE)" --tier $(or $(TIER),default)
+
+bench-history: install ## what make bench stored; FILES="a.json b.json" sets two side by side
+	$(BIN)/python -m tests.benchmarks.history $(FILES)
+
 bench-pruning: install ## speed and memory of scoring, surgery and loading, as ratios
 	$(BIN)/python -m tests.benchmarks.pruning_speed
 
 gpu-check: install ## all that needs a GPU: make gpu-check EXTRAS=gpu,dev DATA=folder WEIGHTS=file OUT=runs/gpu
 	$(BIN)/python -m tests.benchmarks.gpu_check "$(DATA)" "$(or $(WEIGHTS),random)" "$(or $(OUT),runs/gpu)"
+
+docker-bench: ## gpu-check in a container: make docker-bench DATA=folder WEIGHTS=file OUT=runs/gpu
+	@docker/run.sh # make hands on what is given to it, such as DATA
 
 lint: install ## ruff and mypy
 	$(BIN)/ruff format --check .

@@ -16,6 +16,10 @@ def report(
     out: Annotated[Path, typer.Option(metavar="DIR", help="The report's folder.")] = Path(
         "runs/report"
     ),
+    history: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Runs that make bench stored, drawn over commits."),
+    ] = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> Done:
@@ -23,7 +27,7 @@ def report(
     from reports.report import report as run
     from reports.terminal import show
 
-    done = run(records, out, progress_for(quiet=quiet))
+    done = run(records, out, progress_for(quiet=quiet), history)
     if not quiet:
         show(done.summary)
     return finish(done, as_json=as_json)

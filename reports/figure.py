@@ -1,8 +1,11 @@
 """The figure: accuracy on the unseen domain against measured speedup, with both intervals."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
+
+from markupsafe import Markup
 
 from reports.rows import Row, Table, budget_text
 
@@ -25,6 +28,21 @@ def draw(table: Table, kind: str) -> bytes:
 
     One panel a batch size; the step line is the Pareto front. The same table gives the same bytes.
     """
+    sizes = table.batch_sizes or (1,)
+    with themed() as pyplot:
+        figure, axes = pyplot.subplots(
+            1, len(sizes), figsize=(4.6 * len(sizes) + 1.4, 4.2), sharey=True, squeeze=False
+        )
+        for axis, size in zip(axes[0], sizes, strict=True):
+            _panel(axis, table, size)
+        axes[0][0].set_ylabel(f"accuracy on unseen {table.target}, %")
+        _legend(figure, table)
+        return encoded(figure, kind)
+
+
+@contextmanager
+def themed() -> Iterator[Any]:
+    """Matplotlib's pyplot, whose text `encoded` lets follow the page's theme."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -39,28 +57,32 @@ def draw(table: Table, kind: str) -> bytes:
             ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), _INK
         ),
     }
-    sizes = table.batch_sizes or (1,)
     with matplotlib.rc_context(style):
-        figure, axes = pyplot.subplots(
-            1, len(sizes), figsize=(4.6 * len(sizes) + 1.4, 4.2), sharey=True, squeeze=False
-        )
-        for axis, size in zip(axes[0], sizes, strict=True):
-            _panel(axis, table, size)
-        axes[0][0].set_ylabel(f"accuracy on unseen {table.target}, %")
-        _legend(figure, table)
-        buffer = io.BytesIO()
-        metadata = {"Date": None} if kind == "svg" else {"Software": None}
-        figure.savefig(
-            buffer,
-            format=kind,
-            bbox_inches="tight",
-            dpi=150,
-            metadata=metadata,
-            transparent=kind == "svg",
-        )
-        pyplot.close(figure)
+        yield pyplot
+
+
+def encoded(figure: Any, kind: str) -> bytes:
+    """The bytes of `figure` as "svg" or "png", without a date; the figure is closed."""
+    from matplotlib import pyplot
+
+    buffer = io.BytesIO()
+    figure.savefig(
+        buffer,
+        format=kind,
+        bbox_inches="tight",
+        dpi=150,
+        metadata={"Date": None} if kind == "svg" else {"Software": None},
+        transparent=kind == "svg",
+    )
+    pyplot.close(figure)
     data = buffer.getvalue()
     return data.replace(_INK.encode(), b"currentColor") if kind == "svg" else data
+
+
+def inline_svg(data: bytes) -> Markup:
+    """The drawing without its XML prologue, which has no place inside a page."""
+    text = data.decode("utf-8")
+    return Markup(text[text.index("<svg") :])  # noqa: S704 - drawn here; matplotlib escapes its text
 
 
 def colours(table: Table) -> dict[str, str]:

@@ -14,7 +14,8 @@ from dgprune.statistics import Interval
 from dgprune.structure import Structure
 from reports.attribution import attribution_section
 from reports.claim import claims, refusals
-from reports.figure import draw
+from reports.figure import draw, inline_svg
+from reports.history_page import HistoryPage
 from reports.latency_details import details, milliseconds
 from reports.rows import Row, Table
 from reports.section import Section
@@ -45,7 +46,7 @@ def pages(tables: Sequence[Table]) -> list[Page]:
             sentences=sentences(table),
             warnings=warnings(table),
             picture=f"accuracy-speedup-{number}.png",
-            svg=_inline_svg(draw(table, "svg")),
+            svg=inline_svg(draw(table, "svg")),
             dense_latency=_dense_latency(table),
             sections=[section] if (section := details(table)) else [],
         )
@@ -53,18 +54,27 @@ def pages(tables: Sequence[Table]) -> list[Page]:
     ]
 
 
-def html(made: Sequence[Page], entries: Sequence[Entry]) -> str:
+def html(
+    made: Sequence[Page], entries: Sequence[Entry], histories: Sequence[HistoryPage] = ()
+) -> str:
     """The self-contained page; text from records is escaped."""
-    return _render("report.html.j2", made, entries, autoescape=True)
+    return _render("report.html.j2", made, entries, histories, autoescape=True)
 
 
-def markdown(made: Sequence[Page], entries: Sequence[Entry]) -> str:
+def markdown(
+    made: Sequence[Page], entries: Sequence[Entry], histories: Sequence[HistoryPage] = ()
+) -> str:
     """The same tables for a repository."""
-    return _render("report.md.j2", made, entries, autoescape=False)
+    return _render("report.md.j2", made, entries, histories, autoescape=False)
 
 
 def _render(
-    template: str, made: Sequence[Page], entries: Sequence[Entry], *, autoescape: bool
+    template: str,
+    made: Sequence[Page],
+    entries: Sequence[Entry],
+    histories: Sequence[HistoryPage],
+    *,
+    autoescape: bool,
 ) -> str:
     jinja = Jinja(
         loader=FileSystemLoader(_TEMPLATES),
@@ -92,6 +102,7 @@ def _render(
         claims=claims(entries),
         refusals=refusals(entries),
         sections=sections_of(entries),
+        histories=histories,
         environment=environment_lines(entries),
         version=__version__,
     )
@@ -101,12 +112,6 @@ def sections_of(entries: Sequence[Entry]) -> list[Section]:
     """What is told beside the tables of experiments."""
     attributed = attribution_section(entries)
     return [*([attributed] if attributed else []), *time_sections(entries)]
-
-
-def _inline_svg(data: bytes) -> Markup:
-    """The drawing without its XML prologue, which has no place inside a page."""
-    text = data.decode("utf-8")
-    return Markup(text[text.index("<svg") :])  # noqa: S704 - drawn here; matplotlib escapes its text
 
 
 def _dense_latency(table: Table) -> dict[int, float | None]:

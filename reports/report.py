@@ -14,18 +14,23 @@ from dgprune.stage import Done
 from dgprune.store import claim, explained, new_folder
 from reports.claim import claims, file_name, text_of
 from reports.figure import draw
+from reports.history import History, load_history, point_lines
+from reports.history_figure import draw_history
+from reports.history_page import history_pages
 from reports.render import html, markdown, pages
 from reports.rows import Table, tables
 
 MARKER = "report.json"
-RECORDS = "records.jsonl"
+RECORDS, HISTORY = "records.jsonl", "history.jsonl"
 
 
-def report(files: Sequence[Path], out: Path, progress: Progress = SILENT) -> Done:
+def report(
+    files: Sequence[Path], out: Path, progress: Progress = SILENT, history: Path | None = None
+) -> Done:
     """A folder `out` with report.html, report.md, the figures and the records they came from.
 
-    The same records give the same bytes. Raises DgpruneError where `out` holds something else, or
-    there is no record.
+    `history` is a folder of runs that `make bench` stored. The same records and runs give the same
+    bytes. Raises DgpruneError where `out` holds something else, or there is no record.
     """
     entries = _unique([entry for file in files for entry in read_records(file)])
     if not entries:
@@ -33,7 +38,8 @@ def report(files: Sequence[Path], out: Path, progress: Progress = SILENT) -> Don
             f"{', '.join(map(str, files))}: no record in it; run evaluate and bench first"
         )
     _require_ours(out)
-    identity = digest({"version": __version__, "records": [entry.id for entry in entries]})
+    histories = load_history(history) if history else ()
+    identity = _identity(entries, histories)
     found = tables(entries)
     old = _manifest(out)
     if old["identity"] == identity and _intact(out, old["files"]):
@@ -43,10 +49,15 @@ def report(files: Sequence[Path], out: Path, progress: Progress = SILENT) -> Don
         claim(out.parent)
         shutil.rmtree(out / ".new", ignore_errors=True)  # of a run that was killed
     with new_folder(out if not out.exists() else out / ".new") as folder:
-        _write(folder, files, entries, identity)
+        _write(folder, files, entries, histories, identity)
     if (out / ".new").is_dir():
         _replace(out, old["files"])
     return Done(path=out / "report.html", fresh=True, summary=summary(found))
+
+
+def _identity(entries: Sequence[Entry], histories: Sequence[History]) -> str:
+    made_of = {"version": __version__, "records": [entry.id for entry in entries]}
+    return digest(made_of | ({"history": point_lines(histories)} if histories else {}))
 
 
 def _unique(entries: Sequence[Entry]) -> list[Entry]:
@@ -94,27 +105,33 @@ def _write(
     folder: Path,
     files: Sequence[Path],
     entries: list[Entry],
+    histories: Sequence[History],
     identity: str,
 ) -> None:
     lines = [line for file in files for line in file.read_text("utf-8").splitlines()]
-    for name, data in contents(entries, lines).items():
+    for name, data in contents(entries, lines, histories).items():
         (folder / name).write_bytes(data)
     written = {path.name: file_sha256(path) for path in sorted(folder.iterdir())}
     manifest = {"identity": identity, "version": __version__, "files": written}
     (folder / MARKER).write_text(canonical_json(manifest) + "\n")
 
 
-def contents(entries: Sequence[Entry], lines: Sequence[str]) -> dict[str, bytes]:
+def contents(
+    entries: Sequence[Entry], lines: Sequence[str], histories: Sequence[History] = ()
+) -> dict[str, bytes]:
     """Every file of a report but its marker, from records and the lines that they were read from.
 
     A pure function: `verify` makes them again and compares.
     """
     made = pages(tables(entries))
+    drawn = history_pages(histories)
     found = {page.picture: draw(page.table, "png") for page in made}
+    found |= {page.picture: draw_history(page.history, "png") for page in drawn}
     texts = {
-        "report.html": html(made, entries),
-        "report.md": markdown(made, entries),
+        "report.html": html(made, entries, drawn),
+        "report.md": markdown(made, entries, drawn),
         RECORDS: "".join(f"{line}\n" for line in dict.fromkeys(lines)),
+        **({HISTORY: point_lines(histories)} if histories else {}),
         **{file_name(claim): text_of(claim) for claim in claims(entries)},
     }
     return found | {name: text.encode() for name, text in texts.items()}

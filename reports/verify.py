@@ -13,7 +13,8 @@ from dgprune.records import Entry, read_records
 from dgprune.schema import Json, decode, encode, file_sha256, read_json, unseal
 from dgprune.stage import Done
 from reports.claim import SCHEMA, Claim, claim_of
-from reports.report import MARKER, RECORDS, contents
+from reports.history import read_points
+from reports.report import HISTORY, MARKER, RECORDS, contents
 
 _PICTURES = (".png",)
 
@@ -97,7 +98,9 @@ def _report(folder: Path) -> list[str]:
     for name, sha256 in manifest["files"].items():
         if not (folder / name).is_file() or file_sha256(folder / name) != sha256:
             raise NotVerifiedError(f"{folder / name} is not the file that was written")
-    again = contents(entries, (folder / RECORDS).read_text("utf-8").splitlines())
+    histories = read_points(folder / HISTORY) if HISTORY in manifest["files"] else ()
+    lines = (folder / RECORDS).read_text("utf-8").splitlines()
+    again = contents(entries, lines, histories)
     for name, data in again.items():
         if not name.endswith(_PICTURES) and (folder / name).read_bytes() != data:
             raise NotVerifiedError(f"{folder / name} does not say what the records say")

@@ -102,8 +102,8 @@ def table(out: Path, folder: Path) -> None:
         "Written by `python -m tests.benchmarks.formats`. Parity against PyTorch in fp32 on real "
         "images of the source domains; *same class* is the share of images whose top-1 class "
         "stays; *executed* is what each runtime read back on this machine: layers by precision "
-        "(attention blocks that run as one kernel in brackets), and what differs from the file; *kept* "
-        "counts nodes that int8 or fp16 left in fp32, int8 the most sensitive ones. "
+        "(attention blocks that run as one kernel in brackets), and what differs from the file; "
+        "*kept* counts nodes that int8 or fp16 left in fp32, int8 the most sensitive ones. "
         "A checkpoint `pruned-...` was not trained after the cut, `-0` lost nothing; BEiT has "
         "random weights, so that its parity is of arithmetic only.",
         "",
