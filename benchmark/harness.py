@@ -167,7 +167,7 @@ class Harness:
         enough = len({block.round for block in left}) >= self.spec.rounds[0]
         if not enough or rounds % _ROUNDS_BETWEEN_TESTS:
             return False
-        wanted = self.spec.half_width * self.spec.replicas[0] ** 0.5
+        wanted = self.spec.half_width * self.spec.replicas**0.5
         return len(self.arms) == 1 or rounds_interval(left).half_width <= wanted
 
 

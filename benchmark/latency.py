@@ -3,7 +3,6 @@
 import hashlib
 import os
 import random
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -137,8 +136,7 @@ def _replicas(cell: Cell, pixels: Bytes) -> tuple[list[Replica], dict[Arm, Proof
             void=found.measurement.void,
         )
 
-    paired = cell.baseline is not None
-    replicas, failures = replicate(run, cell.spec, time.monotonic, paired=paired)
+    replicas, failures = replicate(run, cell.spec)
     return replicas, proofs, failures
 
 

@@ -22,23 +22,23 @@ _DEFAULT = BenchSpec(
     warmup_s=3.0,
     warmup_iterations=50,
     warmup_blocks=60,
-    block_s=0.1,
+    block_s=0.05,
     block_iterations=(10, 200),
     rounds=(12, 60),
-    cell_s=180.0,
-    half_width=0.005,
+    cell_s=60.0,
+    half_width=0.01,
     seed=0,
-    replicas=(3, 8),
+    replicas=5,
 )
-_CLAIM = replace(_DEFAULT, tier="claim", half_width=0.0025, replicas=(6, 16))
+_CLAIM = replace(_DEFAULT, tier="claim", block_s=0.1, cell_s=180.0, half_width=0.005, replicas=10)
 TIERS = {spec.tier: spec for spec in (_SMOKE, _DEFAULT, _CLAIM)}
 
 
 def tier(name: str, seed: int) -> BenchSpec:
     """The spec of a tier; raises DgpruneError for an unknown one.
 
-    `smoke` is for a quick look (2 % half-width, one process), `default` for a table (0.5 %, three
-    processes or more), `claim` for what is published (0.25 %, six or more).
+    `smoke` is for a quick look (2 % half-width, one process), `default` for a table (1 %, five
+    processes), `claim` for what is published (0.5 %, ten).
     """
     if name not in TIERS:
         raise DgpruneError(f"--tier {name!r} is none of {', '.join(TIERS)}")

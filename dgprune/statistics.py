@@ -14,6 +14,7 @@ from dgprune.records import AccuracyRecord, LatencyRecord
 from dgprune.timing import Arm, Replica, TimedBlock
 
 MARGIN = 0.01
+_TRIMMED = 0.2  # of the rounds, on either side
 # So many samples that the second largest lies above the quantile at 95 % confidence (binomial).
 TAILS = {0.9: 46, 0.95: 93, 0.99: 473, 0.999: 4742}
 _BOOTSTRAP_FROM, _BOOTSTRAP_DRAWS = 20, 1000
@@ -69,30 +70,49 @@ def student_interval(values: Sequence[float], confidence: float = 0.95) -> Inter
     return Interval(low=mean - reach, estimate=mean, high=mean + reach)
 
 
+def trimmed_interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
+    """Mean of the middle three fifths of `values`, with limits (Tukey and McLaughlin 1963).
+
+    The variance is that of the winsorised values, Student's t has as many degrees of freedom as
+    values are left. Rounds in which a neighbour slowed down the arm that needs more memory would
+    pull the plain mean by several per cent.
+    """
+    cut = int(_TRIMMED * len(values))
+    if cut == 0:
+        return student_interval(values, confidence)
+    ordered = np.sort(values)
+    left = len(values) - 2 * cut
+    mean = float(ordered[cut:-cut].mean())
+    winsorised = np.clip(ordered, ordered[cut], ordered[-cut - 1])
+    spread = float(winsorised.std(ddof=1)) / ((1 - 2 * cut / len(values)) * math.sqrt(len(values)))
+    reach = float(stdtrit(left - 1, 0.5 + confidence / 2)) * spread
+    return Interval(low=mean - reach, estimate=mean, high=mean + reach)
+
+
 def rounds_interval(blocks: Sequence[TimedBlock]) -> Interval:
-    """Speedup of the candidate within one process: Student's t over its rounds, exponentiated."""
-    return _exponentiated(student_interval(round_log_ratios(blocks)))
+    """Speedup of the candidate within one process: the trimmed mean of its rounds."""
+    return _exponentiated(trimmed_interval(round_log_ratios(blocks)))
 
 
-def speedup_interval(replicas: Sequence[Replica], confidence: float = 0.95) -> Interval:
+def speedup_interval(replicas: Sequence[Replica]) -> Interval:
     """Speedup of the candidate over the baseline, over all processes that have rounds to count.
 
-    One process: Student's t over its rounds. Several: over the means of builds (each that of its
-    processes), or over all rounds where that is wider: iterations and rounds of one process share
-    what differs between processes, so they are no replicates (latency protocol, version 1).
-    Raises ValueError where there is nothing to count.
+    One process: the trimmed mean of its rounds. Several: Student's t over the means of builds (each
+    that of its processes), or the limits over all rounds where those are wider: iterations and
+    rounds of one process share what differs between processes, so they are no replicates (latency
+    protocol, version 1). Raises ValueError where there is nothing to count.
     """
     logs = [(r.build, round_log_ratios(r.counted)) for r in replicas]
     logs = [(build, rounds) for build, rounds in logs if rounds]
     if not logs:
         raise ValueError("no round counts")
-    pooled = student_interval([value for _, rounds in logs for value in rounds], confidence)
+    pooled = trimmed_interval([value for _, rounds in logs for value in rounds])
     if len(logs) == 1:
         return _exponentiated(pooled)
     builds: dict[int, list[float]] = defaultdict(list)
     for build, rounds in logs:
-        builds[build].append(statistics.fmean(rounds))
-    means = student_interval([statistics.fmean(v) for v in builds.values()], confidence)
+        builds[build].append(trimmed_interval(rounds).estimate)
+    means = student_interval([statistics.fmean(values) for values in builds.values()])
     reach = max(pooled.high - pooled.estimate, means.high - means.estimate)
     middle = means.estimate
     return _exponentiated(Interval(low=middle - reach, estimate=middle, high=middle + reach))

@@ -12,8 +12,8 @@ _MOST_VOID = 0.2
 class BenchSpec:
     """How long and how precisely to measure (latency protocol, version 1).
 
-    `rounds` a process and `replicas` (processes) are the least and the most; `half_width` is that
-    of the speedup's interval, as a share of it, at which measuring stops.
+    `rounds` of a process are the least and the most, `replicas` the number of processes;
+    `half_width` is what the interval of the speedup should reach, as a share of it.
     """
 
     tier: str
@@ -26,7 +26,7 @@ class BenchSpec:
     cell_s: float
     half_width: float
     seed: int
-    replicas: tuple[int, int] = (1, 1)
+    replicas: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

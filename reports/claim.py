@@ -119,8 +119,8 @@ def _refusal(record: LatencyRecord, control: LatencyRecord | None) -> str | None
         if spec_of(subject.lineage, "finetune") is None:
             return f"{subject.label} has random weights"
     rounds = [len({block.round for block in r.counted}) for r in record.replicas]
-    if len(rounds) < record.spec.replicas[0] or min(rounds) < record.spec.rounds[0]:
-        least, each = record.spec.replicas[0], record.spec.rounds[0]
+    least, each = record.spec.replicas, record.spec.rounds[0]
+    if len(rounds) < least or min(rounds) < each:
         return f"too few rounds ({rounds}); {least} processes of {each} are needed"
     if control is None:
         return "its A/A control is missing"

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from benchmark import guards
+from benchmark.child import ProcessDiedError
 from benchmark.claimable import busy_cores
 from benchmark.guards import CpuGuard, Guards, NvidiaGuard, NvidiaMeter, RaplMeter, meter_for
 from benchmark.harness import Harness, Unguarded
@@ -180,26 +181,20 @@ def test_a_cpu_without_a_counter_has_no_meter(
     assert meter_for(RuntimeSpec(name="onnxruntime", provider="cpu", threads=1)) is None
 
 
-def test_processes_stop_when_the_interval_is_narrow_and_at_the_most() -> None:
+def test_another_process_takes_the_place_of_one_that_dies_and_two_end_the_cell() -> None:
     spec = tier("default", 0)
+    block = TimedBlock(arm="candidate", round=0, durations_ns=(1,))
 
-    def replica(number: int, speedup: float) -> Replica:
-        durations = {"baseline": 4_000_000, "candidate": round(4_000_000 / speedup)}
-        blocks = tuple(
-            TimedBlock(arm=arm, round=i, durations_ns=(durations[arm],))  # type: ignore[arg-type]
-            for i in range(12)
-            for arm in ("baseline", "candidate")
-        )
-        return Replica(build=number, stationary=True, load_average=0.0, blocks=blocks)
+    def run(number: int, dying: set[int]) -> Replica:
+        if number in dying:
+            raise ProcessDiedError(f"process {number} died")
+        return Replica(build=number, stationary=True, load_average=0.0, blocks=(block,))
 
-    calm, _ = replicate(lambda n: replica(n, 2.0), spec, lambda: 0.0, paired=True)
-    wild, _ = replicate(lambda n: replica(n, 2.0 + n % 2), spec, lambda: 0.0, paired=True)
-    assert (len(calm), len(wild)) == spec.replicas
-    seconds = iter(range(0, 10_000, 100))
-    late, _ = replicate(
-        lambda n: replica(n, 2.0 + n % 2), spec, lambda: float(next(seconds)), paired=True
-    )
-    assert len(late) == spec.replicas[0]
+    replicas, failures = replicate(lambda n: run(n, {1}), spec)
+    assert [replica.build for replica in replicas] == [0, 2, 3, 4, 5]
+    assert failures == ["process 1 died"]
+    replicas, failures = replicate(lambda n: run(n, {1, 2}), spec)
+    assert (len(replicas), len(failures)) == (1, 2)
 
 
 def test_other_processes_are_seen_by_the_ticks_of_all_cores(tmp_path: Path) -> None:

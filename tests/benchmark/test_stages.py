@@ -135,7 +135,7 @@ def test_a_process_that_dies_is_a_recorded_result_and_the_others_go_on(
             monkeypatch.setattr(latency, "in_child", dying)
 
     monkeypatch.setattr(latency, "in_child", dying)
-    brief = replace(TIERS["smoke"], replicas=(2, 3), rounds=(12, 12))
+    brief = replace(TIERS["smoke"], replicas=2, rounds=(12, 12))
     monkeypatch.setitem(TIERS, "smoke", brief)
     file = tmp_path / "r.jsonl"
     spec = LatencySpec(

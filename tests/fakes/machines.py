@@ -3,7 +3,7 @@
 import math
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -92,14 +92,12 @@ class NoisyMachine:
 
     def paired(self, name: str = "default") -> Sequence[Replica]:
         """All processes of a cell, as `bench` runs them."""
-        from dataclasses import replace
-
         spec = tier(name, self._random.randrange(2**31))
 
         def run(number: int) -> Replica:
             return self.process(replace(spec, seed=spec.seed + number), number)
 
-        return replicate(run, spec, lambda: self.time_ns / 1e9, paired=True)[0]
+        return replicate(run, spec)[0]
 
     def dense_then_pruned(self, calls: int) -> Interval:
         """What timing one arm after the other gives: the usual loop, and the usual interval."""

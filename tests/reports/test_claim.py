@@ -42,7 +42,7 @@ def claimed(record: Record, factor: float = 2.0) -> Record:
         )
         for number in range(6)
     )
-    spec = replace(record.spec, tier="claim", replicas=(6, 16), half_width=0.0025)
+    spec = replace(record.spec, tier="claim", replicas=6, half_width=0.005)
     return replace(record, spec=spec, replicas=replicas)
 
 
