@@ -13,6 +13,7 @@ from dgprune.records import AccuracyRecord, Entry
 
 _BUSY = 0.1  # of one core
 _LOOK_S = 0.5
+_ENGINES = 3
 
 
 def require_claimable(cells: Sequence[Cell], entries: Sequence[Entry]) -> None:
@@ -22,15 +23,22 @@ def require_claimable(cells: Sequence[Cell], entries: Sequence[Entry]) -> None:
     first = cells[0]
     if first.baseline is None:
         raise DgpruneError("--tier claim is for a speedup; name the dense file with --baseline")
-    if first.candidate.subject.format == "tensorrt":
-        raise DgpruneError(
-            "--tier claim needs three builds of each TensorRT engine, and takes one file an arm; "
-            "use --tier default"
-        )
+    _require_builds(first)
     for subject in (first.candidate, first.baseline):
         _require_trained(subject)
         _require_accuracy(subject, entries)
     _require_quiet()
+
+
+def _require_builds(cell: Cell) -> None:
+    if cell.candidate.subject.format != "tensorrt":
+        return
+    for arm, builds in cell.builds().items():
+        if len(builds) < _ENGINES:
+            raise DgpruneError(
+                f"--tier claim needs {_ENGINES} builds of each TensorRT engine, the {arm} has "
+                f"{len(builds)} beside it; run the same dgprune export with --build 2 and --build 3"
+            )
 
 
 def _require_trained(subject: OpenSubject) -> None:

@@ -74,7 +74,9 @@ def bench(
         str | None, typer.Option(metavar="P", help="Provider of the baseline, likewise.")
     ] = None,
     allow_fallback: AllowFallback = False,
-    batch: Annotated[str, typer.Option(help="Batch sizes, such as 1,8,32.")] = "1,8,32",
+    batch: Annotated[
+        str, typer.Option(help="Batch sizes, such as 1,8,32; sweep is 1 to 128.")
+    ] = "1,8,32",
     tier: Annotated[str, typer.Option(help="smoke, default or claim: how precisely.")] = "default",
     threads: Annotated[int, typer.Option(help="Threads of the runtime, pinned.")] = 1,
     records: Records = Path("runs/records.jsonl"),

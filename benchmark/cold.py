@@ -9,10 +9,10 @@ import importlib
 import time
 from pathlib import Path
 
-from benchmark.guards import nvidia_device
 from benchmark.job import Job, serve
 from benchmark.subject import open_subject
 from dgprune.data.preprocessing import Bytes
+from dgprune.environment import nvidia_device
 from dgprune.timing import ColdStart
 
 _LIBRARIES = {"torch-compile": "torch", "torch": "torch"}

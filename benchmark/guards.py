@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.harness import Guard, Meter
+from dgprune.environment import nvidia_device
 from dgprune.records import RuntimeSpec
+from dgprune.timing import DeviceState
 
 _WAITED = 0.05  # of a round, for a core that was somebody else's
 _RAPL = Path("/sys/class/powercap/intel-rapl:0")
@@ -89,17 +91,6 @@ class CpuGuard:
         return sum(int(line.split()[1]) for line in lines if line.startswith("nr_throttled "))
 
 
-def nvidia_device() -> tuple[Any, Any] | None:
-    """NVML and its first device; None where there is neither."""
-    try:
-        import pynvml
-
-        pynvml.nvmlInit()
-        return pynvml, pynvml.nvmlDeviceGetHandleByIndex(0)
-    except Exception:  # a library that is missing, or its own errors: there is no such device
-        return None
-
-
 class NvidiaGuard:
     """Sees slowdowns of the clocks, and other processes on the device."""
 
@@ -124,6 +115,19 @@ class NvidiaGuard:
         if len(self._nvml.nvmlDeviceGetComputeRunningProcesses(self._device)) > 1:
             return "another process is on the device"
         return None
+
+
+def device_state(runtime: RuntimeSpec) -> DeviceState | None:
+    """Clock, temperature and power of the device that `runtime` computes on, where it has them."""
+    found = nvidia_device() if runtime.provider != "cpu" else None
+    if found is None:
+        return None
+    nvml, device = found
+    return DeviceState(
+        clock_mhz=int(nvml.nvmlDeviceGetClockInfo(device, nvml.NVML_CLOCK_SM)),
+        temperature_c=int(nvml.nvmlDeviceGetTemperature(device, nvml.NVML_TEMPERATURE_GPU)),
+        power_w=nvml.nvmlDeviceGetPowerUsage(device) / 1e3,
+    )
 
 
 class NvidiaMeter:

@@ -112,6 +112,10 @@ def _measure(cell: Cell, pixels: Bytes) -> LatencyRecord:
         environment=current_environment(),
         varies=cell.varies,
         baseline_runtime=cell.baseline_runtime,
+        builds={
+            arm: tuple(build.subject.sha256 for build in builds)
+            for arm, builds in cell.builds().items()
+        },
         cold=cold,
         failures=tuple(failures),
         proof=proofs.get("candidate"),
@@ -129,11 +133,12 @@ def _replicas(cell: Cell, pixels: Bytes) -> tuple[list[Replica], dict[Arm, Proof
         found = in_child("benchmark.worker", cell.job(number), pixels, Result, name)
         proofs.update(found.proofs)
         return Replica(
-            build=number,
+            build=cell.build(number),
             stationary=found.measurement.stationary,
             load_average=load,
             blocks=found.measurement.blocks,
             void=found.measurement.void,
+            device=found.device,
         )
 
     replicas, failures = replicate(run, cell.spec)

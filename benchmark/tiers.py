@@ -28,7 +28,7 @@ _DEFAULT = BenchSpec(
     cell_s=60.0,
     half_width=0.01,
     seed=0,
-    replicas=5,
+    replicas=6,
 )
 _CLAIM = replace(_DEFAULT, tier="claim", block_s=0.1, cell_s=180.0, half_width=0.005, replicas=10)
 TIERS = {spec.tier: spec for spec in (_SMOKE, _DEFAULT, _CLAIM)}
@@ -37,7 +37,7 @@ TIERS = {spec.tier: spec for spec in (_SMOKE, _DEFAULT, _CLAIM)}
 def tier(name: str, seed: int) -> BenchSpec:
     """The spec of a tier; raises DgpruneError for an unknown one.
 
-    `smoke` is for a quick look (2 % half-width, one process), `default` for a table (1 %, five
+    `smoke` is for a quick look (2 % half-width, one process), `default` for a table (1 %, six
     processes), `claim` for what is published (0.5 %, ten).
     """
     if name not in TIERS:

@@ -10,13 +10,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmark.guards import guard_for, meter_for
+from benchmark.guards import device_state, guard_for, meter_for
 from benchmark.harness import Harness, Measurement, Step
 from benchmark.job import Job, serve
 from benchmark.subject import open_subject, proven
 from dgprune.data.preprocessing import Bytes
 from dgprune.proof import Proof
-from dgprune.timing import Arm
+from dgprune.timing import Arm, DeviceState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +25,7 @@ class Result:
 
     measurement: Measurement
     proofs: dict[Arm, Proof]
+    device: tuple[DeviceState, DeviceState] | None = None
 
 
 class HostClock:
@@ -57,7 +58,11 @@ def run(job: Job, pixels: Bytes) -> Result:
             guard=guard_for(arm.runtime),
             meter=meter_for(arm.runtime),
         )
-        return Result(measurement=harness.measure(), proofs=proofs)
+        before = device_state(arm.runtime)
+        measurement = harness.measure()
+        after = device_state(arm.runtime)
+        device = (before, after) if before and after else None
+        return Result(measurement=measurement, proofs=proofs, device=device)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,10 @@
 import os
 import platform
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 LIBRARIES = (
     "numpy",
@@ -18,6 +20,18 @@ LIBRARIES = (
     "torch-pruning",
     "torchvision",
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """An NVIDIA device, its driver, and the policy that its clocks follow."""
+
+    name: str
+    driver: str
+    memory_bytes: int
+    power_limit_w: float
+    largest_clock_mhz: int
+    persistent: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +49,7 @@ class Environment:
     system: str
     python: str
     libraries: dict[str, str]
+    device: Device | None = None
 
 
 def current_environment() -> Environment:
@@ -48,6 +63,7 @@ def current_environment() -> Environment:
         system=f"{platform.system()} {platform.release().split('-')[0]} {platform.machine()}",
         python=platform.python_version(),
         libraries=installed_libraries(),
+        device=_device(),
     )
 
 
@@ -60,6 +76,38 @@ def installed_libraries() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def nvidia_device() -> tuple[Any, Any] | None:
+    """NVML and its first device; None where there is neither."""
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+        return pynvml, pynvml.nvmlDeviceGetHandleByIndex(0)
+    except Exception:  # a library that is missing, or its own errors: there is no such device
+        return None
+
+
+@cache
+def _device() -> Device | None:
+    found = nvidia_device()
+    if found is None:
+        return None
+    nvml, handle = found
+    return Device(
+        name=_text(nvml.nvmlDeviceGetName(handle)),
+        driver=_text(nvml.nvmlSystemGetDriverVersion()),
+        memory_bytes=int(nvml.nvmlDeviceGetMemoryInfo(handle).total),
+        power_limit_w=nvml.nvmlDeviceGetEnforcedPowerLimit(handle) / 1e3,
+        largest_clock_mhz=int(nvml.nvmlDeviceGetMaxClockInfo(handle, nvml.NVML_CLOCK_SM)),
+        persistent=bool(nvml.nvmlDeviceGetPersistenceMode(handle)),
+    )
+
+
+def _text(value: str | bytes) -> str:
+    """Older bindings give bytes."""
+    return value.decode() if isinstance(value, bytes) else value
 
 
 def _cpu_name() -> str:

@@ -95,7 +95,8 @@ class LatencyRecord:
     """One cell: two files (or one) timed in alternation at one batch size.
 
     The arms differ in `varies` only: in the network, or to tell where a speedup comes from, in
-    precision or runtime; `baseline_runtime` is there for the latter. `failures` says, a line each,
+    precision or runtime; `baseline_runtime` is there for the latter. `builds` are the SHA-256 of
+    each arm's builds: of an engine there may be several. `failures` says, a line each,
     which process died of what.
     """
 
@@ -110,6 +111,7 @@ class LatencyRecord:
     environment: Environment
     varies: Varies = "network"
     baseline_runtime: RuntimeSpec | None = None
+    builds: dict[Arm, tuple[str, ...]] = field(default_factory=dict)
     cold: dict[Arm, ColdStart] = field(default_factory=dict)
     failures: tuple[str, ...] = ()
     proof: Proof | None = None

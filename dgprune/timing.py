@@ -60,6 +60,15 @@ class TimedBlock:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceState:
+    """What an NVIDIA device does at one moment; its clock is that of the multiprocessors."""
+
+    clock_mhz: int
+    temperature_c: int
+    power_w: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VoidRound:
     """A round that does not count, and what happened in it."""
 
@@ -73,7 +82,7 @@ class Replica:
 
     Replicas of equal `build` ran the same build of an engine. `stationary` tells whether the
     warm-up ended because the latency had settled; `load_average` is the machine's one-minute load
-    just before.
+    just before; `device` is its state before the warm-up and at the end.
     """
 
     build: int
@@ -81,6 +90,7 @@ class Replica:
     load_average: float
     blocks: tuple[TimedBlock, ...]
     void: tuple[VoidRound, ...] = ()
+    device: tuple[DeviceState, DeviceState] | None = None
 
     @property
     def counted(self) -> tuple[TimedBlock, ...]:

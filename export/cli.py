@@ -26,6 +26,10 @@ def export(
         int | None,
         typer.Option(help="Largest batch of a dynamic TensorRT engine (default: 128)."),
     ] = None,
+    build: Annotated[
+        int | None,
+        typer.Option(help="Number of a TensorRT engine built anew, for claims (default: 1)."),
+    ] = None,
     opset: Annotated[int, typer.Option(help="ONNX opset, 18 to 20.")] = 20,
     with_preprocessing: Annotated[
         bool,
@@ -60,6 +64,7 @@ def export(
         calibration_images=256 if calibration_images is None else calibration_images,
         calibrate_on=tuple(calibrate_on.split(",")) if calibrate_on else (),
         largest_batch=128 if largest_batch is None else largest_batch,
+        build=1 if build is None else build,
         skip_bad_images=skip_bad_images,
     )
     spec.refuse_idle(
@@ -67,6 +72,7 @@ def export(
             "--calibration-images": calibration_images,
             "--calibrate-on": calibrate_on,
             "--largest-batch": largest_batch,
+            "--build": build,
         }
     )
     return finish(run(spec, out, progress_for(quiet=quiet)), as_json=as_json)

@@ -78,12 +78,13 @@ def require_opset(graph: onnx.ModelProto, opset: int) -> None:
         raise DgpruneError(f"the exporter wrote opset {found.get('')}, asked was {opset}")
 
 
-def require_weights(graph: onnx.ModelProto, expected: int, folded: int = 0) -> None:
+def require_weights(graph: onnx.ModelProto, expected: int, folded: int = 0, zeros: int = 0) -> None:
     """Raises DgpruneError where the graph does not use the `expected` number of weights.
 
     Weights are counted where they are used, for equal ones are stored once (in bf16 many norms are
     still all ones). Scales and zero points of a quantised graph do not count; its biases are int32.
     Up to `folded` constants more may be there: a fixed batch repeats the class token once an image.
+    Up to `zeros` may be missing: the exporter leaves out a bias that adds nothing.
     """
     sizes = {
         tensor.name: int(torch.Size(tensor.dims).numel())
@@ -92,7 +93,7 @@ def require_weights(graph: onnx.ModelProto, expected: int, folded: int = 0) -> N
         and not tensor.name.endswith(("_scale", "_zero_point"))
     }
     found = sum(sizes.get(name, 0) for node in graph.graph.node for name in node.input)
-    if not expected <= found <= expected * 1.01 + 64 + folded:
+    if not expected - zeros <= found <= expected * 1.01 + 64 + folded:
         raise DgpruneError(
             f"the graph holds {found} weights, the pruned model {expected}: not exported whole"
         )

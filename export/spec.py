@@ -15,8 +15,9 @@ class ExportSpec:
 
     `batch` is "dynamic" or a number of images. `calibration_images` source images, dealt evenly
     over domains (`calibrate_on`, all where empty) and classes, feed int8 and the ranges of fp16.
-    `largest_batch` ends the range that a TensorRT engine takes. With `with_preprocessing` the file
-    takes pixels and gives probabilities.
+    `largest_batch` ends the range that a TensorRT engine takes; `build` numbers engines that differ
+    only in that each was built anew, as its builder is not deterministic. With `with_preprocessing`
+    the file takes pixels and gives probabilities.
     """
 
     checkpoint: str
@@ -30,6 +31,7 @@ class ExportSpec:
     calibration_images: int = 256
     calibrate_on: tuple[str, ...] = ()
     largest_batch: int = 128
+    build: int = 1
     skip_bad_images: bool = False
 
     def __post_init__(self) -> None:
@@ -51,6 +53,7 @@ class ExportSpec:
         require_between("--parity-images", self.parity_images, 1, 1e9)
         require_between("--calibration-images", self.calibration_images, 1, 1e9)
         require_between("--largest-batch", self.largest_batch, 1, 4096)
+        require_between("--build", self.build, 1, 1000)
 
     def refuse_idle(self, given: Mapping[str, object]) -> None:
         """Raises DgpruneError where an option that was `given` (not None or empty) does nothing."""
@@ -61,6 +64,8 @@ class ExportSpec:
                 raise DgpruneError(
                     f"{option} does nothing for {self.format} {self.precision}; remove it"
                 )
+            if option == "--build" and self.format != "tensorrt":
+                raise DgpruneError("--build is for --format tensorrt; remove it")
             if option == "--largest-batch" and not self.has_range:
                 raise DgpruneError(f"{option} is for --format tensorrt --batch dynamic; remove it")
 
@@ -90,4 +95,6 @@ class ExportSpec:
             asked["calibrate_on"] = list(self.calibrate_on)
         if self.has_range:
             asked["largest_batch"] = self.largest_batch
+        if self.build > 1:
+            asked["build"] = self.build
         return asked

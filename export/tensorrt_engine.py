@@ -43,13 +43,16 @@ def build_engine(
     if spec.has_range:
         config.add_optimization_profile(_profile(builder, graph, spec.largest_batch))
     timings = cache_folder() / "tensorrt" / f"{digest([tied_to, spec.precision])[:16]}.timings"
-    config.set_timing_cache(config.create_timing_cache(_read(timings)), False)
+    # A cache would choose the same kernels again; another build is to choose its own.
+    known = _read(timings) if spec.build == 1 else b""
+    config.set_timing_cache(config.create_timing_cache(known), False)
     engine = builder.build_serialized_network(network, config)
     if engine is None:
         told = errors[-1] if errors else "no reason given"
         raise DgpruneError(f"TensorRT cannot build the engine: {told}")
     file.write_bytes(bytes(engine))
-    _keep(timings, bytes(config.get_timing_cache().serialize()), progress)
+    if spec.build == 1:
+        _keep(timings, bytes(config.get_timing_cache().serialize()), progress)
     largest = {"largest_batch": str(spec.largest_batch)} if spec.has_range else {}
     return {**tied_to, **largest, "network": "strongly typed", "tf32": "off"}
 

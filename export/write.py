@@ -93,7 +93,8 @@ def write_files(
     metadata = _metadata(prepared.checkpoint)
     finish_graph(graph, metadata)
     folded = 0 if spec.batch == "dynamic" else int(spec.batch) * structure.prefix_tokens
-    require_weights(graph, cost_of(structure).parameters, folded * structure.embed_dim)
+    zeros = sum(p.numel() for p in prepared.reference.parameters() if p.ndim == 1 and not p.any())
+    require_weights(graph, cost_of(structure).parameters, folded * structure.embed_dim, zeros)
     file = folder / f"model.{spec.precision}.{_SUFFIX[spec.format]}"
     files, layers, built_with, node_kinds = [file], layers_of(graph), {}, {}
     if spec.format == "onnx":

@@ -179,10 +179,11 @@ def environment_lines(entries: Sequence[Entry]) -> list[str]:
         libraries = ", ".join(
             f"{name} {version}" for name, version in sorted(env.libraries.items())
         )
+        device = f", {env.device.name} (driver {env.device.driver})" if env.device else ""
         governor = f", governor {env.governor}" if env.governor else ""
         found[
-            f"{env.cpu}, {env.cores} cores{governor}, {env.memory_bytes / 2**30:.0f} GiB; "
-            f"{env.system}; "
+            f"{env.cpu}, {env.cores} cores{governor}, {env.memory_bytes / 2**30:.0f} GiB"
+            f"{device}; {env.system}; "
             f"Python {env.python}; {libraries}"
         ] = None
     return list(found)

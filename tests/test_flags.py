@@ -245,6 +245,7 @@ def test_calibration_flags_reach_the_sidecar(chain: TinyChain, tmp_path: Path) -
         (("--calibration-images", "4"), "--calibration-images does nothing for onnx fp32; remove"),
         (("--calibrate-on", "domain1"), "--calibrate-on does nothing for onnx fp32; remove"),
         (("--largest-batch", "4"), "--largest-batch is for --format tensorrt --batch dynamic"),
+        (("--build", "2"), "--build is for --format tensorrt; remove it"),
         (("--format", "onxx"), "--format 'onxx' must be one of onnx, openvino, tensorrt"),
         (("--precision", "int4"), "--precision 'int4' must be one of fp32, fp16, bf16, int8"),
         (("--precision", "int8", "--calibrate-on", "domain2"), "domain2: that domain is held out"),
@@ -281,6 +282,19 @@ def test_runtime_flags_reach_the_record(chain: TinyChain, tmp_path: Path, comman
         runtime = entry.record.runtime
         assert (runtime.name, runtime.provider) == ("openvino", "cpu")
         assert runtime.allow_fallback
+
+
+def test_flags_of_varying_reach_the_record(chain: TinyChain, tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    file = tmp_path / "records.jsonl"
+    dense = str(chain.dense_artefact)
+    where = ("--data", chain.data, "--records", str(file), "--batch", "1", "--tier", "smoke")
+    baseline = ("--baseline", dense, "--baseline-runtime", "openvino", "--baseline-provider", "cpu")
+    run("bench", dense, *where, "--vary", "runtime", *baseline)
+    record = read_records(file)[-1].record
+    assert isinstance(record, LatencyRecord) and record.baseline_runtime is not None
+    assert (record.varies, record.runtime.name) == ("runtime", "onnxruntime")
+    assert (record.baseline_runtime.name, record.baseline_runtime.provider) == ("openvino", "cpu")
 
 
 def test_bench_flags_reach_the_record(chain: TinyChain, tmp_path: Path) -> None:

@@ -9,10 +9,19 @@ import pytest
 from benchmark import guards
 from benchmark.child import ProcessDiedError
 from benchmark.claimable import busy_cores
-from benchmark.guards import CpuGuard, Guards, NvidiaGuard, NvidiaMeter, RaplMeter, meter_for
+from benchmark.guards import (
+    CpuGuard,
+    Guards,
+    NvidiaGuard,
+    NvidiaMeter,
+    RaplMeter,
+    device_state,
+    meter_for,
+)
 from benchmark.harness import Harness, Unguarded
 from benchmark.replication import replicate
 from benchmark.tiers import tier
+from dgprune import environment
 from dgprune.judgement import doubts, is_unstable, judge
 from dgprune.records import RuntimeSpec
 from dgprune.statistics import Verdict, speedup_interval
@@ -126,7 +135,33 @@ def nvml(reasons: int = 0, processes: int = 1, energy_mj: int = 5) -> Any:
         nvmlDeviceGetCurrentClocksThrottleReasons=lambda device: reasons,
         nvmlDeviceGetComputeRunningProcesses=lambda device: [None] * processes,
         nvmlDeviceGetTotalEnergyConsumption=lambda device: energy_mj,
+        NVML_CLOCK_SM=1,
+        NVML_TEMPERATURE_GPU=0,
+        nvmlDeviceGetClockInfo=lambda device, kind: 1980,
+        nvmlDeviceGetMaxClockInfo=lambda device, kind: 1980,
+        nvmlDeviceGetTemperature=lambda device, kind: 41,
+        nvmlDeviceGetPowerUsage=lambda device: 123_400,
+        nvmlDeviceGetEnforcedPowerLimit=lambda device: 700_000,
+        nvmlDeviceGetPersistenceMode=lambda device: 1,
+        nvmlDeviceGetName=lambda device: b"NVIDIA H1",
+        nvmlDeviceGetMemoryInfo=lambda device: SimpleNamespace(total=80 * 10**9, used=10**9),
+        nvmlSystemGetDriverVersion=lambda: "580.1",
     )
+
+
+def test_a_device_is_part_of_the_environment_and_its_state_of_a_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(environment, "nvidia_device", lambda: (nvml(), object()))
+    monkeypatch.setattr(guards, "nvidia_device", lambda: (nvml(), object()))
+    found = environment._device.__wrapped__()
+    assert (found.name, found.driver, found.power_limit_w) == ("NVIDIA H1", "580.1", 700)
+    assert found.persistent and found.largest_clock_mhz == 1980
+    gpu = RuntimeSpec(name="tensorrt", provider="cuda", threads=1)
+    state = device_state(gpu)
+    assert state is not None
+    assert (state.clock_mhz, state.temperature_c, state.power_w) == (1980, 41, 123.4)
+    assert device_state(RuntimeSpec(name="openvino", provider="cpu", threads=1)) is None
 
 
 @pytest.mark.parametrize(
@@ -191,7 +226,7 @@ def test_another_process_takes_the_place_of_one_that_dies_and_two_end_the_cell()
         return Replica(build=number, stationary=True, load_average=0.0, blocks=(block,))
 
     replicas, failures = replicate(lambda n: run(n, {1}), spec)
-    assert [replica.build for replica in replicas] == [0, 2, 3, 4, 5]
+    assert [replica.build for replica in replicas] == [0, 2, 3, 4, 5, 6]
     assert failures == ["process 1 died"]
     replicas, failures = replicate(lambda n: run(n, {1, 2}), spec)
     assert (len(replicas), len(failures)) == (1, 2)

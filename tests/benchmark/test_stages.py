@@ -9,17 +9,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from benchmark import latency
+from benchmark import cells, claimable, latency
 from benchmark.accuracy import EvaluateSpec, evaluate
-from benchmark.cells import LatencySpec, require_comparable
-from benchmark.job import Job
+from benchmark.cells import LatencySpec, batch_sizes
+from benchmark.comparable import require_comparable
+from benchmark.job import ArmJob, Job
 from benchmark.latency import bench
 from benchmark.subject import open_subject
 from benchmark.tiers import TIERS
 from dgprune.errors import DgpruneError
-from dgprune.records import AccuracyRecord, LatencyRecord, read_records
+from dgprune.records import AccuracyRecord, LatencyRecord, RuntimeSpec, read_records
+from dgprune.schema import encode
 from dgprune.statistics import round_log_ratios
 from export.export_checkpoint import export
 from export.spec import ExportSpec
@@ -254,3 +257,88 @@ def test_environment_names_no_person_and_no_place(chain: TinyChain) -> None:
     text = json.dumps(entry.record.environment.libraries) + entry.record.environment.system
     assert os.uname().nodename not in text
     assert str(Path.home()) not in chain.records.read_text()
+
+
+def test_a_sweep_is_every_power_of_two_up_to_128() -> None:
+    assert batch_sizes("sweep") == (1, 2, 4, 8, 16, 32, 64, 128)
+    with pytest.raises(DgpruneError, match="neither sweep nor numbers"):
+        batch_sizes("all")
+
+
+def test_two_packages_of_onnx_runtime_are_refused(
+    chain: TinyChain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = {"onnxruntime": "1.32.0", "onnxruntime-gpu": "1.32.0"}
+    monkeypatch.setattr(cells, "installed_libraries", lambda: both)
+    spec = LatencySpec(artefact=str(chain.pruned_artefact), data=chain.data)
+    with pytest.raises(DgpruneError, match="overwrite each other; uninstall both"):
+        bench(spec, tmp_path / "r.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason"),
+    [
+        ({"baseline": None}, "is for a speedup; name the dense file"),
+        ({}, "needs the accuracy of .* in the same --records; run dgprune evaluate"),
+    ],
+)
+def test_a_claim_asks_for_its_evidence_first(
+    chain: TinyChain, tmp_path: Path, spec: dict[str, None], reason: str
+) -> None:
+    asked = LatencySpec(
+        artefact=str(chain.pruned_artefact),
+        baseline=str(chain.dense_artefact),
+        data=chain.data,
+        tier="claim",
+    )
+    with pytest.raises(DgpruneError, match=reason):
+        bench(replace(asked, **spec), tmp_path / "r.jsonl")
+
+
+def test_random_weights_and_a_busy_machine_back_no_claim(
+    chain: TinyChain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = LatencySpec(
+        artefact=str(chain.pruned_artefact),
+        baseline=str(chain.dense_artefact),
+        data=chain.data,
+        tier="claim",
+    )
+    file = tmp_path / "r.jsonl"
+    shutil.copy(chain.records, file)
+    monkeypatch.setattr(claimable, "busy_cores", lambda stat, look_s: 0.7)
+    with pytest.raises(DgpruneError, match="other processes keep 0.7 cores busy; stop them"):
+        bench(spec, file)
+    monkeypatch.setattr(claimable, "spec_of", lambda lineage, stage: None)
+    with pytest.raises(DgpruneError, match="random weights back no claim"):
+        bench(spec, file)
+
+
+def test_a_clock_that_goes_back_is_one_line(tmp_path: Path) -> None:
+    code = (
+        "import sys, numpy as np; from benchmark.job import serve\n"
+        "from benchmark.harness import ClockWentBackError\n"
+        "def measure(job, pixels): raise ClockWentBackError('the clock went back')\n"
+        "serve(measure)"
+    )
+    runtime = RuntimeSpec(name="onnxruntime", provider="cpu", threads=1)
+    arms = {"candidate": ArmJob(folder="x", runtime=runtime)}
+    job = Job(arms=arms, spec=TIERS["smoke"], batch_size=1, batches=8)  # type: ignore[arg-type]
+    (tmp_path / "job.json").write_text(json.dumps(encode(job)))
+    np.save(tmp_path / "pixels.npy", np.zeros((8, 2, 2, 3), np.uint8))
+    files = [str(tmp_path / name) for name in ("job.json", "pixels.npy", "result.json")]
+    out = subprocess.run([sys.executable, "-c", code, *files], capture_output=True, text=True)
+    assert out.returncode == 2
+    assert out.stderr.strip().splitlines()[-1].startswith("the clock went back: fix the machine")
+
+
+def test_arms_take_turns_in_being_loaded_first(chain: TinyChain) -> None:
+    spec = LatencySpec(
+        artefact=str(chain.pruned_artefact), baseline=str(chain.dense_artefact), data=chain.data
+    )
+    cell = cells.cells_of(spec)[0]
+    first = [next(iter(cell.job(number).arms)) for number in range(4)]
+    assert first == ["baseline", "candidate"] * 2
+    assert TIERS["default"].replicas % 2 == TIERS["claim"].replicas % 2 == 0
+    seeds = {cell.job(number).spec.seed for number in range(4)}
+    assert len(seeds) == 4

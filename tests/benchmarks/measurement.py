@@ -1,12 +1,13 @@
 """What the latency harness is worth, measured: docs/measurement.md.
 
     python -m tests.benchmarks.measurement coverage OUT
-    python -m tests.benchmarks.measurement machine DENSE PRUNED DATA OUT
+    python -m tests.benchmarks.measurement machine DENSE PRUNED FIXED DATA OUT
     python -m tests.benchmarks.measurement table OUT docs/measurement.md
 
 `coverage` runs the whole protocol on made-up machines whose true speedup is known; `machine` needs
-two ONNX artefacts and nothing else running. Each writes its part of OUT and goes on where it
-stopped; `table` writes the page.
+three ONNX artefacts and nothing else running; FIXED is DENSE exported with `--batch 1`, for
+`benchmark_app` freezes the batch, which makes OpenVINO faster. Each writes its part of OUT and goes
+on where it stopped; `table` writes the page.
 """
 
 import json
@@ -56,12 +57,12 @@ def coverage(out: Path) -> None:
     _keep(out, "coverage", rows)
 
 
-def machine(dense: str, pruned: str, data: str, out: Path) -> None:
+def machine(dense: str, pruned: str, fixed: str, data: str, out: Path) -> None:
     """Everything that is measured on this machine."""
     parts = {
         "environment": lambda: encode(current_environment()),
         "overhead": overhead,
-        "agreement": lambda: agreement(dense),
+        "agreement": lambda: agreement(fixed),
         "verdict_time": lambda: verdict_time(dense, pruned, data, out),
         "controls": lambda: controls(dense, data, out),
     }
@@ -86,12 +87,12 @@ def overhead() -> dict[str, float]:
     }
 
 
-def agreement(dense: str) -> dict[str, list[float]]:
+def agreement(artefact: str) -> dict[str, list[float]]:
     """Median latency in ms of the same file by this harness and by others, in alternation."""
     found: dict[str, list[float]] = {}
     for number in range(PAIRS):
         for runtime in ("onnxruntime", "openvino"):
-            command = [sys.executable, "-m", "tests.benchmarks.agreement", runtime, dense]
+            command = [sys.executable, "-m", "tests.benchmarks.agreement", runtime, artefact]
             done = subprocess.run(command, capture_output=True, text=True, check=True)
             for name, median_ms in json.loads(done.stdout.splitlines()[-1]).items():
                 found.setdefault(name, []).append(median_ms)
@@ -164,6 +165,6 @@ if __name__ == "__main__":
     if command == "coverage":
         coverage(Path(arguments[0]))
     elif command == "machine":
-        machine(*arguments[:3], Path(arguments[3]))  # type: ignore[misc]
+        machine(*arguments[:4], Path(arguments[4]))  # type: ignore[misc]
     else:
         Path(arguments[1]).write_text(page(_kept(Path(arguments[0]))))

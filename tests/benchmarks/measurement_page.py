@@ -101,9 +101,9 @@ def _agreement(found: dict[str, list[float]], controls: list[dict[str, Any]]) ->
         )
     text = (
         "## Beside other tools\n\n"
-        "Median latency of one ONNX file, batch 1, one thread, the tools in alternation of two "
-        f"seconds; {len(found[names[0]])} processes. `torch.utils.benchmark` ran around the same "
-        "ONNX Runtime session in the same process, `benchmark_app` is OpenVINO's own and ran in "
+        "Median latency of one ONNX file exported for batch 1, one thread, the tools in "
+        f"alternation of two seconds; {len(found[names[0]])} processes. "
+        "`torch.utils.benchmark` ran around the same ONNX Runtime session in the same process, `benchmark_app` is OpenVINO's own and ran in "
         "another.\n"
     )
     header = ["tool", "its median", "dgprune's", "difference", "by process"]

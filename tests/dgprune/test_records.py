@@ -7,10 +7,16 @@ import pytest
 
 from dgprune.errors import DgpruneError
 from dgprune.records import AccuracyRecord, LatencyRecord, append_records, read_records
-from dgprune.statistics import accuracy_interval, median_latency_s, round_log_ratios
+from dgprune.statistics import (
+    accuracy_interval,
+    median_latency_s,
+    round_log_ratios,
+    speedup_interval,
+)
 from tests.conftest import TinyChain
 
-FIXTURE = Path(__file__).parent / "fixtures" / "records-schema-1.jsonl"
+FIXTURES = Path(__file__).parent / "fixtures"
+FIXTURE = FIXTURES / "records-schema-1.jsonl"
 
 
 def test_the_chain_leaves_one_accuracy_a_domain_and_one_latency_a_pair(chain: TinyChain) -> None:
@@ -45,12 +51,15 @@ def test_rates_are_derived_from_counts(chain: TinyChain) -> None:
             assert 0 <= interval.low <= record.accuracy <= interval.high <= 1
 
 
-def test_schema_1_loads_for_ever() -> None:
-    entries = read_records(FIXTURE)
+@pytest.mark.parametrize(("schema", "processes"), [(1, 1), (2, 2)])
+def test_every_schema_loads_for_ever(schema: int, processes: int) -> None:
+    entries = read_records(FIXTURES / f"records-schema-{schema}.jsonl")
     accuracy, latency = entries[0].record, entries[-1].record
     assert isinstance(accuracy, AccuracyRecord)
     assert isinstance(latency, LatencyRecord)
     assert median_latency_s(latency, "baseline") > 0
+    assert len(latency.replicas) == processes
+    assert speedup_interval(latency.replicas).low > 0
 
 
 def test_an_unknown_schema_is_refused(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from dgprune.data import Images, Sample
 from dgprune.errors import DgpruneError
 from dgprune.models import Transformer, blocks_of, create, structure_of
 from dgprune.records import RuntimeSpec
+from dgprune.source import SourceSpec
 from dgprune.structure import cost_of
 from export.export_checkpoint import export, export_onnx
 from export.onnx_graph import finish_graph, onnx_graph, require_weights
@@ -27,8 +28,10 @@ from pruning.budgets import Budget, Limits
 from pruning.criteria import score
 from pruning.groups import trace_groups
 from pruning.planning import make_plan
+from pruning.prune_checkpoint import prune
+from pruning.spec import PruneSpec
 from pruning.surgery import apply_plan
-from tests.conftest import TinyChain
+from tests.conftest import MICRO, TinyChain
 
 
 def logits_of(file: Path, images: np.ndarray) -> np.ndarray:
@@ -166,3 +169,23 @@ def test_the_python_api_exports_and_runs(chain: TinyChain, tmp_path: Path) -> No
         loaded.bind([images])
         loaded.infer(0)
         np.testing.assert_allclose(loaded.output(0), logits_of(artefact.file, images), atol=1e-5)
+
+
+def test_a_model_of_random_weights_is_exported_without_its_zero_biases(
+    chain: TinyChain, tmp_path: Path
+) -> None:
+    source = SourceSpec(model=MICRO, weights="random", data=chain.data, target=chain.target)
+    random = prune(source, PruneSpec(criterion="l2", ratio=0.0), tmp_path / "s").path
+    folder = export(ExportSpec(checkpoint=str(random), data=chain.data), tmp_path / "s").path
+    parity = open_artefact(folder).artefact.parity
+    assert parity.images == parity.top1_agreements == 4
+
+
+def test_zeros_excuse_no_more_than_zeros() -> None:
+    graph = onnx.parser.parse_model(
+        """<ir_version: 10, opset_import: ["" : 20]>
+        g (float[n, 2] x) => (float[n, 2] y) <float[2, 2] w = {1, 2, 3, 4}> { y = MatMul(x, w) }"""
+    )
+    require_weights(graph, 6, zeros=2)
+    with pytest.raises(DgpruneError, match="holds 4 weights, the pruned model 7"):
+        require_weights(graph, 7, zeros=2)

@@ -13,6 +13,9 @@ import pytest
 import torch
 
 from benchmark.accuracy import EvaluateSpec, evaluate
+from benchmark.builds import builds_of
+from benchmark.cells import LatencySpec, cells_of
+from benchmark.claimable import _require_builds
 from benchmark.subject import open_subject
 from dgprune.artefact import SIDECAR, open_artefact
 from dgprune.errors import DgpruneError
@@ -271,3 +274,44 @@ def test_without_a_gpu_nothing_of_tensorrt_is_touched(
     monkeypatch.setitem(sys.modules, "tensorrt", None)  # importing it would raise
     with pytest.raises(DgpruneError, match="--format tensorrt needs an NVIDIA GPU and its driver"):
         export(spec_of(chain), tmp_path / "s")
+
+
+def test_builds_of_an_engine_are_found_and_take_turns(
+    gpu: pytest.MonkeyPatch, chain: TinyChain, tmp_path: Path
+) -> None:
+    arms = {"candidate": str(chain.pruned), "baseline": str(chain.dense)}
+    store = tmp_path / "s"
+    folders = {
+        arm: [
+            export(replace(spec_of(chain), checkpoint=checkpoint, build=n), store).path
+            for n in ((2, 1, 3) if arm == "candidate" else (1, 2))
+        ]
+        for arm, checkpoint in arms.items()
+    }
+    export(spec_of(chain, precision="fp16"), store)  # another file, no build of this one
+    first = open_subject(folders["candidate"][1])
+    found = [build.folder.resolve() for build in builds_of(first)]
+    two, one, three = (folder.resolve() for folder in folders["candidate"])
+    assert found == [one, two, three]
+    spec = LatencySpec(
+        artefact=str(one), baseline=str(folders["baseline"][0]), data=chain.data, tier="claim"
+    )
+    cell = cells_of(spec)[0]
+    assert [cell.build(number) for number in range(5)] == [0, 1, 0, 1, 0]
+    folders_used = [cell.job(number).arms["candidate"].folder for number in range(2)]
+    assert folders_used == [str(one), str(two)]
+    with pytest.raises(DgpruneError, match="needs 3 builds .* the baseline has 2 .* --build 2"):
+        _require_builds(cell)
+    export(replace(spec_of(chain), checkpoint=str(chain.dense), build=3), store)
+    _require_builds(cell)
+    assert [cell.build(number) for number in range(4)] == [0, 1, 2, 0]
+
+
+def test_another_build_goes_without_the_timing_cache(
+    gpu: pytest.MonkeyPatch, chain: TinyChain, tmp_path: Path
+) -> None:
+    cache = tmp_path / "cache" / "tensorrt"
+    export(spec_of(chain, build=2), tmp_path / "s")
+    assert not list(cache.glob("*.timings"))
+    export(spec_of(chain), tmp_path / "s")
+    assert len(list(cache.glob("*.timings"))) == 1

@@ -1,0 +1,48 @@
+"""What may be compared: arms that differ in what they are said to differ in only."""
+
+from collections.abc import Mapping
+
+from benchmark.subject import OpenSubject
+from dgprune.errors import DgpruneError
+from dgprune.records import Varies
+
+
+def require_one_onnxruntime(libraries: Mapping[str, str]) -> None:
+    """Raises DgpruneError where two packages overwrite each other, and nobody knows which runs."""
+    if {"onnxruntime", "onnxruntime-gpu"} <= libraries.keys():
+        raise DgpruneError(
+            "onnxruntime and onnxruntime-gpu are both installed and overwrite each other; "
+            "uninstall both, then install the one you need"
+        )
+
+
+def require_comparable(
+    candidate: OpenSubject, baseline: OpenSubject, varies: Varies = "network"
+) -> None:
+    """Raises DgpruneError where the arms differ in more than they are said to."""
+    a, b = candidate.subject, baseline.subject
+    parts = {
+        "format": (a.format, b.format),
+        "precision": (a.precision, b.precision),
+        "batch": (candidate.form.batch, baseline.form.batch),
+        "preprocessing inside": (candidate.form.dtype, baseline.form.dtype),
+        "input": (a.origin.preprocessing, b.origin.preprocessing),
+        "classes": (a.origin.classes, b.origin.classes),
+        "opset": (a.lineage[-1].spec.get("opset"), b.lineage[-1].spec.get("opset")),
+        "network": (a.structure, b.structure),
+    }
+    free = {
+        "network": ("network",),
+        "precision": ("precision", "opset"),
+        "runtime": ("format", "opset", "batch"),
+    }[varies]
+    for name, (mine, theirs) in parts.items():
+        if mine != theirs and name not in free:
+            told = "another network" if name == "network" else f"{mine} against {theirs}"
+            raise DgpruneError(
+                f"the arms differ in {name} ({told}); the speedup of {_OF[varies]} needs arms "
+                f"that differ in the {varies} only"
+            )
+
+
+_OF = {"network": "pruning", "precision": "a precision", "runtime": "a runtime"}
