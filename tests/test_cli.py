@@ -22,7 +22,7 @@ from dgprune.stage import Done
 from tests.conftest import TinyChain, make_folder
 
 COMMANDS = (
-    *("finetune", "prune", "export", "evaluate", "bench", "profile", "report", "doctor"),
+    *("finetune", "prune", "export", "evaluate", "bench", "profile", "report", "verify", "doctor"),
     *("quickstart", "run", "recipe", "inspect"),
 )
 TINY = """

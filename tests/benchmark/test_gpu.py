@@ -38,6 +38,15 @@ def test_pytorch_on_the_gpu_gives_the_same_logits(chain: TinyChain, name: str) -
     np.testing.assert_allclose(outputs(chain.pruned, spec), expected, atol=2e-2)
 
 
+def test_the_device_times_a_call_by_its_own_clock(chain: TinyChain) -> None:
+    subject = open_subject(chain.pruned)
+    with subject.run(RuntimeSpec(name="torch", provider="cuda", threads=1)) as runtime:
+        runtime.bind([subject.inputs(PIXELS)])
+        told = [runtime.infer(0) for _ in range(20)][-1]
+    assert told is not None
+    assert told.device_ns > 0 and told.enqueue_ns > 0
+
+
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_the_cuda_provider_runs_every_node(
     chain: TinyChain, tmp_path: Path, precision: Precision

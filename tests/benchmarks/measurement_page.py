@@ -103,11 +103,16 @@ def _agreement(found: dict[str, list[float]], controls: list[dict[str, Any]]) ->
         "## Beside other tools\n\n"
         "Median latency of one ONNX file exported for batch 1, one thread, the tools in "
         f"alternation of two seconds; {len(found[names[0]])} processes. "
-        "`torch.utils.benchmark` ran around the same ONNX Runtime session in the same process, `benchmark_app` is OpenVINO's own and ran in "
-        "another.\n"
+        "`torch.utils.benchmark` ran around the same ONNX Runtime session in the same process, "
+        "`benchmark_app` is OpenVINO's own and ran in another. The noise floor of this machine is "
+        f"the largest distance from 1 of the ratios above, {_floor(controls)}.\n"
     )
     header = ["tool", "its median", "dgprune's", "difference", "by process"]
     return f"{text}\n{_table(header, body)}"
+
+
+def _floor(controls: list[dict[str, Any]]) -> str:
+    return f"{100 * max(abs(entry['estimate'] - 1) for entry in controls):.1f} %"
 
 
 def _overhead(found: dict[str, float]) -> str:
