@@ -168,9 +168,19 @@ def describe(record: LatencyRecord, control: LatencyRecord | None = None) -> str
         return text
     told = "".join(f"; {doubt}" for doubt in doubts(record, control))
     return (
-        f"{text}, {interval.estimate:.2f}x as fast as {record.baseline.label} "
+        f"{text}, {interval.estimate:.2f}x as fast as {_baseline_name(record)} "
         f"[{interval.low:.2f}, {interval.high:.2f}] ({judge(record, control).value}{told})"
     )
+
+
+def _baseline_name(record: LatencyRecord) -> str:
+    """The baseline, and what it differs in where that is not the network."""
+    assert record.baseline is not None
+    if record.varies == "precision":
+        return f"{record.baseline.label} in {record.baseline.precision}"
+    if record.baseline_runtime is not None:
+        return f"{record.baseline.label} on {record.baseline_runtime.name}"
+    return record.baseline.label
 
 
 def _summary(found: Sequence[tuple[LatencyRecord, LatencyRecord | None]]) -> Json:

@@ -22,15 +22,23 @@ _DEFAULT = BenchSpec(
     warmup_s=3.0,
     warmup_iterations=50,
     warmup_blocks=60,
-    block_s=0.05,
+    block_s=0.04,
     block_iterations=(10, 200),
-    rounds=(12, 60),
+    rounds=(12, 24),
     cell_s=60.0,
     half_width=0.01,
     seed=0,
     replicas=6,
 )
-_CLAIM = replace(_DEFAULT, tier="claim", block_s=0.1, cell_s=180.0, half_width=0.005, replicas=10)
+_CLAIM = replace(
+    _DEFAULT,
+    tier="claim",
+    block_s=0.1,
+    rounds=(12, 60),
+    cell_s=180.0,
+    half_width=0.005,
+    replicas=10,
+)
 TIERS = {spec.tier: spec for spec in (_SMOKE, _DEFAULT, _CLAIM)}
 
 

@@ -141,7 +141,13 @@ def tables(entries: Sequence[Entry]) -> tuple[Table, ...]:
     for entry in entries:
         if not isinstance(entry.record, ProfileRecord):  # those have tables of their own
             groups[_experiment(entry.record)].append(entry)
-    return tuple(_table(groups[key]) for key in sorted(groups))
+    worth = {key for key, group in groups.items() if not all(map(_is_control, group))} or groups
+    return tuple(_table(groups[key]) for key in sorted(worth))
+
+
+def _is_control(entry: Entry) -> bool:
+    """Whether an entry only says how a file compares with itself."""
+    return isinstance(entry.record, LatencyRecord) and entry.record.is_control
 
 
 def _experiment(record: Record) -> tuple[str, ...]:

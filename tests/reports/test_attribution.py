@@ -139,3 +139,18 @@ def test_details_print_knee_cold_start_and_energy(chain: TinyChain, tmp_path: Pa
     assert (dense["host memory"], dense["device memory"]) == ("12.0 MB", "–")
     assert dense["energy"] == "1 mJ/image"
     assert dense["p90"] == "4 ms" and dense["p99"] == "–"
+
+
+def test_a_control_of_another_runtime_makes_no_table_of_its_own(
+    chain: TinyChain, tmp_path: Path
+) -> None:
+    record = latency_of(chain)
+    assert record.baseline is not None
+    control = replace(
+        timed(record, 1.0),
+        subject=record.baseline,
+        runtime=RuntimeSpec(name="torch", provider="cpu", threads=1),
+    )
+    found = tables(entries(tmp_path / "r", [record, control]))
+    assert [table.title.rsplit("on ", 1)[1] for table in found] == ["onnxruntime, cpu)"]
+    assert len(tables(entries(tmp_path / "alone", [control]))) == 1

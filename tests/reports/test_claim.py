@@ -196,3 +196,10 @@ def test_another_files_bytes_are_found(chain: TinyChain, published: Path, tmp_pa
 def test_what_is_neither_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli._exit_code(["verify", str(tmp_path)]) == 2
     assert "neither a report's folder nor a claim's file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "path", sorted((Path(__file__).parents[2] / "reports" / "published").rglob("claim-*.json"))
+)
+def test_published_claims_still_follow_from_their_records(path: Path) -> None:
+    assert "verified" in verify(VerifySpec(path=path)).summary
