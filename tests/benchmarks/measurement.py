@@ -143,6 +143,7 @@ def controls(dense: str, data: str, out: Path) -> list[dict[str, Any]]:
                 "verdict": judge(entry.record).value,
                 "processes": len(entry.record.replicas),
                 "median_ms": 1e3 * median_latency_s(entry.record),
+                "block_ms": 1e3 * entry.record.spec.block_s,
             }
         )
     return found

@@ -75,7 +75,8 @@ def _controls(found: list[dict[str, Any]]) -> str:
     return (
         "## A file against itself, here\n\n"
         f"{len(found)} runs of the same ONNX file against a second copy of itself, each in new "
-        f"processes ({statistics.mean(e['processes'] for e in found):.1f} on average): {counted}. "
+        f"processes ({statistics.mean(e['processes'] for e in found):g}, blocks of "
+        f"{found[0]['block_ms']:g} ms): {counted}. "
         f"The interval holds 1 in {held} of {len(found)}; its half-width is "
         f"{statistics.median(widths):.2f} % in the median and {max(widths):.2f} % at most. The "
         f"ratios lie between {min(ratios):.4f} and {max(ratios):.4f}, while the median latency "
