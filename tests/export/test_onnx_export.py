@@ -175,7 +175,9 @@ def test_a_model_of_random_weights_is_exported_without_its_zero_biases(
     chain: TinyChain, tmp_path: Path
 ) -> None:
     source = SourceSpec(model=MICRO, weights="random", data=chain.data, target=chain.target)
-    random = prune(source, PruneSpec(criterion="l2", ratio=0.0), tmp_path / "s").path
+    random = prune(
+        source, PruneSpec(criterion="l2", budget=Budget(kind="ratio", value=0.0)), tmp_path / "s"
+    ).path
     folder = export(ExportSpec(checkpoint=str(random), data=chain.data), tmp_path / "s").path
     parity = open_artefact(folder).artefact.parity
     assert parity.images == parity.top1_agreements == 4
