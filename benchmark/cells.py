@@ -6,7 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.builds import builds_of
-from benchmark.comparable import require_comparable, require_one_onnxruntime
+from benchmark.comparable import (
+    require_comparable,
+    require_difference,
+    require_one_onnxruntime,
+)
 from benchmark.job import ArmJob, Job
 from benchmark.subject import OpenSubject, open_subject
 from benchmark.tiers import tier
@@ -190,6 +194,7 @@ def cells_of(spec: LatencySpec) -> list[Cell]:
         other = _runtime(spec, baseline, spec.baseline_runtime, spec.baseline_provider)
     if baseline is not None:
         require_comparable(candidate, baseline, spec.varies)
+        require_difference(candidate, baseline, spec.varies, other == runtime)
     for size in spec.batch_sizes:
         if candidate.form.batch not in (None, size):
             raise DgpruneError(

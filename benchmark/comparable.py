@@ -45,4 +45,19 @@ def require_comparable(
             )
 
 
+def require_difference(
+    candidate: OpenSubject, baseline: OpenSubject, varies: Varies, same_runtime: bool
+) -> None:
+    """Raises DgpruneError where precision or runtime should differ and does not."""
+    same = {
+        "precision": candidate.subject.precision == baseline.subject.precision,
+        "runtime": same_runtime,
+    }
+    if same.get(varies):
+        raise DgpruneError(
+            f"--vary {varies}: both arms have the same {varies}; name another --baseline"
+            + (" or --baseline-runtime" if varies == "runtime" else "")
+        )
+
+
 _OF = {"network": "pruning", "precision": "a precision", "runtime": "a runtime"}

@@ -38,7 +38,7 @@ def verify(spec: VerifySpec) -> Done:
     """
     path = spec.path
     is_report = (path / MARKER).is_file()
-    if not is_report and not path.is_file():
+    if not is_report and not (path.is_file() and path.suffix == ".json"):
         raise DgpruneError(f"{path} is neither a report's folder nor a claim's file")
     try:
         told = _report(path) if is_report else _claim(path)

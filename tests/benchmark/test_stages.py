@@ -259,6 +259,14 @@ def test_environment_names_no_person_and_no_place(chain: TinyChain) -> None:
     assert str(Path.home()) not in chain.records.read_text()
 
 
+@pytest.mark.parametrize("varies", ["precision", "runtime"])
+def test_arms_that_do_not_vary_are_refused(chain: TinyChain, varies: str) -> None:
+    file = str(chain.dense_artefact)
+    spec = LatencySpec(artefact=file, baseline=file, data=chain.data, varies=varies)  # type: ignore[arg-type]
+    with pytest.raises(DgpruneError, match=f"both arms have the same {varies}; name another"):
+        cells.cells_of(spec)
+
+
 def test_a_sweep_is_every_power_of_two_up_to_128() -> None:
     assert batch_sizes("sweep") == (1, 2, 4, 8, 16, 32, 64, 128)
     with pytest.raises(DgpruneError, match="neither sweep nor numbers"):
