@@ -16,7 +16,7 @@ from pruning.prune_checkpoint import PLAN, Given, prune
 from pruning.shipped import RUNTIMES, Aim, Invoke
 from pruning.spec import PruneSpec
 from pruning.speedup import prune_to_speedup
-from pruning.training import TrainSpec
+from pruning.training_spec import TrainSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ def augment(images: Tensor, kind: str, generator: torch.Generator) -> Tensor:
     `photo` follows DomainBed (crop of 70 to 100 %, flip, colour jitter, grey now and then); `glyph`
     only crops and shifts, since a flipped digit is another one.
     """
-    if kind == "none":
+    if kind == "none" or not len(images):
         return images
     if kind == "glyph":
         return _crop(images, smallest=0.8, flip=False, generator=generator)

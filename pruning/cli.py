@@ -18,8 +18,9 @@ from dgprune.options import (
 )
 from dgprune.output import finish
 from dgprune.progress import progress_for
-from dgprune.recipe import Recipe
 from dgprune.stage import Done
+from pruning import training_options as option
+from pruning.recipe_check import check_recipe as check_recipe
 
 Model = Annotated[
     str, typer.Argument(metavar="MODEL|CHECKPOINT", help="A timm name or a checkpoint.")
@@ -33,22 +34,28 @@ def finetune(
     out: Out = Path("runs"),
     weights: Weights = None,
     image_size: ImageSize = None,
-    teacher: Annotated[
-        str | None,
-        typer.Option(metavar="CHECKPOINT", help="Dense model whose outputs are followed."),
-    ] = None,
-    epochs: Annotated[int, typer.Option(help="Passes over the source images.")] = 5,
-    lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-4,
-    batch_size: Annotated[int, typer.Option(help="Images a step.")] = 32,
-    weight_decay: Annotated[float, typer.Option(help="Weight decay of AdamW.")] = 0.05,
-    warmup_epochs: Annotated[float, typer.Option(help="Epochs of linear warm-up.")] = 0.5,
-    label_smoothing: Annotated[float, typer.Option(help="Smoothing of the labels.")] = 0.1,
-    distill_weight: Annotated[float, typer.Option(help="Share of the teacher in the loss.")] = 0.5,
-    temperature: Annotated[float, typer.Option(help="Temperature of the distillation.")] = 3.0,
-    feature_weight: Annotated[
-        float, typer.Option(help="Weight of the distance to the teacher's features.")
-    ] = 0.0,
-    augmentation: Annotated[str, typer.Option(help="photo, glyph or none.")] = "photo",
+    teacher: option.Teacher = None,
+    epochs: option.Epochs = 5,
+    lr: option.LearningRate = 1e-4,
+    batch_size: option.BatchSize = 32,
+    weight_decay: option.WeightDecay = 0.05,
+    warmup_epochs: option.WarmupEpochs = 0.5,
+    label_smoothing: option.LabelSmoothing = 0.1,
+    clip_norm: option.ClipNorm = 1.0,
+    distill_weight: option.DistillWeight = 0.5,
+    temperature: option.Temperature = 3.0,
+    feature_weight: option.FeatureWeight = 0.0,
+    augmentation: option.Augmentation = "photo",
+    averaging: option.Averaging = "none",
+    ema_decay: option.EmaDecay = 0.999,
+    mixup: option.Mixup = 0.0,
+    coral: option.Coral = 0.0,
+    domain_balanced: option.DomainBalanced = False,
+    layer_decay: option.LayerDecay = 1.0,
+    evaluate_every: option.EvaluateEvery = 0,
+    patience: option.Patience = 0,
+    precision: option.Precision = "auto",
+    selection: option.Selection = "source-val",
     seed: Seed = 0,
     skip_bad_images: SkipBadImages = False,
     as_json: AsJson = False,
@@ -58,7 +65,7 @@ def finetune(
     from dgprune.source import SourceSpec
     from pruning.finetune_checkpoint import FinetuneSpec
     from pruning.finetune_checkpoint import finetune as run
-    from pruning.training import TrainSpec
+    from pruning.training_spec import TrainSpec
 
     train = TrainSpec(
         epochs=epochs,
@@ -70,8 +77,19 @@ def finetune(
         distill_weight=distill_weight,
         temperature=temperature,
         feature_weight=feature_weight,
+        clip_norm=clip_norm,
         augmentation=augmentation,
         seed=seed,
+        averaging=averaging,  # type: ignore[arg-type]  # checked by the spec itself
+        ema_decay=ema_decay,
+        mixup=mixup,
+        coral=coral,
+        domain_balanced=domain_balanced,
+        layer_decay=layer_decay,
+        evaluate_every=evaluate_every,
+        patience=patience,
+        precision=precision,  # type: ignore[arg-type]
+        selection=selection,  # type: ignore[arg-type]
     )
     source = SourceSpec(
         model=model,
@@ -219,31 +237,3 @@ def prune(
     )
     done = prune_as_asked(asked, out, context.obj, progress_for(quiet=quiet))
     return finish(done, as_json=as_json)
-
-
-def check_recipe(recipe: Recipe) -> None:
-    """Raises DgpruneError for a value that a later step would refuse, before the first one runs."""
-    from pruning.budgets import Budget
-    from pruning.spec import PruneSpec
-    from pruning.training import TrainSpec
-
-    for part in (recipe.dense, recipe.recover):
-        TrainSpec(
-            epochs=part.epochs,
-            learning_rate=part.lr,
-            batch_size=part.batch_size,
-            weight_decay=part.weight_decay,
-            warmup_epochs=part.warmup_epochs,
-            label_smoothing=part.label_smoothing,
-            distill_weight=recipe.distill.weight,
-            temperature=recipe.distill.temperature,
-            augmentation=part.augmentation,
-            seed=recipe.seed,
-        )
-    for entry, criterion, ratio in recipe.cells():
-        PruneSpec(
-            criterion=criterion,  # type: ignore[arg-type]  # checked by the spec itself
-            ranking=entry.ranking,  # type: ignore[arg-type]
-            budget=Budget(kind="ratio", value=ratio),
-            score_images=entry.score_images,
-        )

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dgprune.models import Transformer
+from pruning.invariance import Batch, coral_loss, label_loss
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,13 +16,15 @@ class LossWeights:
 
     `distill` is the share of the teacher's soft targets, the labels have the rest; `temperature`
     softens both distributions (Hinton et al. 2015). `features` weighs the distance of the tokens
-    before the classifier, which is added (Romero et al. 2015).
+    before the classifier, which is added (Romero et al. 2015); `coral` that of the domains'
+    moments (`pruning.invariance`), also added.
     """
 
     label_smoothing: float
     distill: float
     temperature: float
     features: float
+    coral: float = 0.0
 
 
 class Teacher(nn.Module):
@@ -55,18 +58,29 @@ class Teacher(nn.Module):
 
 
 def recovery_loss(
-    model: Transformer,
-    teacher: Teacher | None,
+    model: Transformer, teacher: Teacher | None, batch: Batch, weights: LossWeights
+) -> Tensor:
+    """Loss of a batch; without a teacher that of the labels alone, and CORAL's where asked for."""
+    tokens = model.forward_features(batch.views)
+    logits = model.forward_head(tokens)
+    loss = label_loss(logits, batch, weights.label_smoothing)
+    if teacher is not None and (weights.distill or weights.features):
+        loss = _taught(loss, teacher, batch.views, logits, tokens, weights)
+    if weights.coral:
+        features = model.forward_head(tokens, pre_logits=True)
+        loss = loss + weights.coral * coral_loss(features, batch.domains)
+    return loss
+
+
+def _taught(
+    hard: Tensor,
+    teacher: Teacher,
     views: Tensor,
-    labels: Tensor,
+    logits: Tensor,
+    tokens: Tensor,
     weights: LossWeights,
 ) -> Tensor:
-    """Loss of a batch: views [b, 3, px, px], labels [b]; without a teacher the labels' alone."""
-    tokens = model.forward_features(views)
-    logits = model.forward_head(tokens)
-    hard = functional.cross_entropy(logits, labels, label_smoothing=weights.label_smoothing)
-    if teacher is None or weights.distill == weights.features == 0:
-        return hard
+    """The loss of the labels and of the teacher, by their shares."""
     wanted_tokens, wanted = teacher.answer(views)
     soft = functional.kl_div(
         (logits / weights.temperature).log_softmax(-1),

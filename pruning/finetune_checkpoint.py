@@ -1,20 +1,25 @@
 """The stage `finetune`: from a model or checkpoint to a fine-tuned checkpoint."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dgprune.checkpoint import load_model, open_checkpoint, save_checkpoint
+from dgprune.checkpoint import Checkpoint, load_model, open_checkpoint, save_checkpoint
 from dgprune.data import Purpose, load_images
 from dgprune.data.images import Loading
 from dgprune.errors import DgpruneError
-from dgprune.lineage import Origin, next_step
-from dgprune.models import rebuild, structure_of
+from dgprune.lineage import LineageStep, Origin, next_step
+from dgprune.models import Transformer, Weights, rebuild, structure_of
 from dgprune.progress import SILENT, Progress
 from dgprune.schema import Json, canonical_json, decode, read_json
 from dgprune.source import Source, SourceSpec, open_source
 from dgprune.stage import Done, run_stage
-from dgprune.store import store_at
-from pruning.training import Task, TrainingRecord, TrainSpec, train
+from dgprune.store import new_folder, store_at
+from dgprune.structure import Structure
+from pruning.processes import Processes, count_of_processes, joined_processes
+from pruning.resume import Resume
+from pruning.training import Task, train
+from pruning.training_record import Diverged, TrainingRecord
+from pruning.training_spec import TrainSpec
 
 TRAINING = "training.json"
 
@@ -29,47 +34,112 @@ class FinetuneSpec:
 
 
 def finetune(spec: FinetuneSpec, out: Path, progress: Progress = SILENT) -> Done:
-    """A checkpoint folder under `out`; the target domain is never loaded."""
+    """A checkpoint folder under `out`; the target domain is never loaded.
+
+    Killed, the same call goes on where it was. Started by `torchrun`, all processes share each step
+    and the first one writes. Raises DgpruneError where the loss stops being a number; the weights
+    of the best evaluation before are kept in a folder `diverged-...`.
+    """
     source = open_source(spec.source)
     teacher = open_checkpoint(Path(spec.teacher)) if spec.teacher else None
     if teacher is None and spec.train.feature_weight:
         raise DgpruneError("--feature-weight does nothing without --teacher; add that")
     if teacher is not None:
         _require_same_task(teacher.meta.origin, source.origin)
+    step = next_step(source.lineage, "finetune", _asked(spec, teacher), source.origin)
+    stage = _Stage(spec=spec, source=source, teacher=teacher, step=step, progress=progress)
+    with joined_processes() as processes:
+        if processes.rank > 0:
+            return stage.help(out, processes)
+        with store_at(out) as store:
+            folder = store / f"finetuned-{source.label}-{step.digest[:12]}"
+            processes.wait()
+            done = run_stage(
+                folder, open_checkpoint, lambda made: stage.build(made, store, processes), progress
+            )
+            source.split.save(store)
+            processes.wait()
+    return Done(path=done.path, fresh=done.fresh, summary=_summary(done.path))
+
+
+def _asked(spec: FinetuneSpec, teacher: Checkpoint | None) -> Json:
     asked: Json = {**spec.train.asked(), "teacher": teacher.meta.digest if teacher else None}
     if spec.source.skip_bad_images:
         asked["skip_bad_images"] = True
-    step = next_step(source.lineage, "finetune", asked, source.origin)
+    if count_of_processes() > 1:  # each draws its own views
+        asked["processes"] = count_of_processes()
+    return asked
 
-    def build(folder: Path) -> None:
-        progress.line(
-            f"fine-tuning {source.label} on {source.data.name} without {source.origin.target}"
+
+@dataclass(frozen=True, kw_only=True)
+class _Stage:
+    """One fine-tuning and where its checkpoint stands in the lineage."""
+
+    spec: FinetuneSpec
+    source: Source
+    teacher: Checkpoint | None
+    step: LineageStep
+    progress: Progress
+
+    def build(self, folder: Path, store: Path, processes: Processes) -> None:
+        """Trains, and saves the checkpoint in `folder`."""
+        data, target = self.source.data.name, self.source.origin.target
+        self.progress.line(f"fine-tuning {self.source.label} on {data} without {target}")
+        resume = Resume(
+            path=store / f"training-{self.step.digest[:12]}.safetensors", name=self.step.digest
         )
-        model = source.load()
-        task = _task(source, spec.source.skip_bad_images, progress)
-        if teacher is not None:
-            task = Task(
-                train=task.train,
-                validation=task.validation,
-                preprocessing=task.preprocessing,
-                teacher=load_model(teacher),
-            )
-        best, record = train(model, task, spec.train, progress)
+        model = self.source.load()
+        structure = structure_of(model, self.source.origin.model)
+        try:
+            best, record = self.train(model, processes, resume)
+        except Diverged as error:
+            resume.clear()  # going on would end there again
+            kept = self._keep(structure, error.best, store)
+            raise DgpruneError(f"{error}; {kept}") from error
         (folder / TRAINING).write_text(canonical_json(record) + "\n")
+        self._save(folder, rebuild(structure, best), self.step)
+        resume.clear()
+
+    def train(
+        self, model: Transformer, processes: Processes, resume: Resume
+    ) -> tuple[Weights, TrainingRecord]:
+        """The weights that are kept, and the record; every process runs this."""
+        task = _task(self.source, self.spec.source.skip_bad_images, self.progress)
+        if self.teacher is not None:
+            task = replace(task, teacher=load_model(self.teacher))
+        return train(model, task, self.spec.train, self.progress, resume, processes)
+
+    def help(self, out: Path, processes: Processes) -> Done:
+        """Trains along, as a process that writes nothing."""
+        processes.wait()
+        folder = out / f"finetuned-{self.source.label}-{self.step.digest[:12]}"
+        if not folder.exists():
+            path = out / f"training-{self.step.digest[:12]}.safetensors"
+            self.train(self.source.load(), processes, Resume(path=path, name=self.step.digest))
+        processes.wait()
+        return Done(path=folder, fresh=False, summary=_summary(folder))
+
+    def _keep(self, structure: Structure, best: Weights, store: Path) -> str:
+        """Saves the last good weights of a training that failed, and says where."""
+        if not best:
+            return "no evaluation had been made, so there is nothing to keep"
+        asked = {**self.step.spec, "diverged": True}
+        step = next_step(self.source.lineage, "finetune", asked, self.source.origin)
+        kept = store / f"diverged-{self.source.label}-{step.digest[:12]}"
+        if not kept.exists():
+            with new_folder(kept) as folder:
+                self._save(folder, rebuild(structure, best), step)
+        return f"the weights of the best evaluation before are in {kept}"
+
+    def _save(self, folder: Path, model: Transformer, step: LineageStep) -> None:
         save_checkpoint(
             folder,
-            rebuild(structure_of(model, source.origin.model), best),
+            model,
             digest=step.digest,
-            label=source.label,
-            lineage=(*source.lineage, step),
-            origin=source.origin,
+            label=self.source.label,
+            lineage=(*self.source.lineage, step),
+            origin=self.source.origin,
         )
-
-    with store_at(out) as store:
-        folder = store / f"finetuned-{source.label}-{step.digest[:12]}"
-        done = run_stage(folder, open_checkpoint, build, progress)
-        source.split.save(store)
-    return Done(path=done.path, fresh=done.fresh, summary=_summary(done.path))
 
 
 def _require_same_task(teacher: Origin, student: Origin) -> None:
@@ -109,10 +179,9 @@ def _task(source: Source, skip_bad_images: bool, progress: Progress) -> Task:
 def _summary(folder: Path) -> Json:
     path = folder / TRAINING
     record = decode(TrainingRecord, read_json(path), where=str(path))
-    best = record.epochs[record.chosen]
     return {
         "epochs": len(record.epochs),
         "chosen_epoch": record.chosen + 1,
-        "source_val_accuracy": best.score,
-        "per_domain": best.source_val,
+        "source_val_accuracy": sum(record.kept.values()) / len(record.kept),
+        "per_domain": record.kept,
     }

@@ -24,7 +24,7 @@ from pruning.planning import make_plan
 from pruning.prune_checkpoint import Given, label_after, prune
 from pruning.ranking import UnitScores
 from pruning.spec import PruneSpec
-from pruning.training import TrainSpec
+from pruning.training_spec import TrainSpec
 
 Schedule = Literal["cubic", "linear"]
 SCHEDULES: tuple[Schedule, ...] = get_args(Schedule)

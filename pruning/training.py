@@ -1,234 +1,233 @@
-"""Training and recovery: AdamW, cosine with warm-up, distillation, selection on the sources."""
+"""Training and recovery: one loop for one CPU, one GPU or several, resumable at any step."""
 
 import math
-import time
-from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
 
 from dgprune.data import Images, Preprocessing
-from dgprune.errors import MAX_SEED, DgpruneError, require_between
 from dgprune.models import Transformer, Weights
 from dgprune.progress import SILENT, Progress
-from dgprune.schema import Json, encode
-from pruning.augmentation import KINDS, augment
-from pruning.distillation import LossWeights, Teacher, recovery_loss
+from pruning import averaging
+from pruning.averaging import Swad, weights_of
+from pruning.batches import Cursor, Feed, Pixels
+from pruning.distillation import Teacher, recovery_loss
+from pruning.optimiser import Schedule, adamw
+from pruning.processes import ALONE, Processes
+from pruning.resume import Resume
+from pruning.selection import Score, evaluate_domains
+from pruning.training_record import Diverged, Epoch, TrainingRecord
+from pruning.training_spec import TrainSpec
+from pruning.training_state import restore, save
 
-_SLOW_EPOCH_S = 10.0  # slower epochs are told one by one
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainSpec:
-    """How to train.
-
-    `warmup_epochs` of linear warm-up come before the cosine. What the three weights of the loss and
-    the temperature mean stands in `pruning.distillation`.
-    """
-
-    epochs: int = 5
-    learning_rate: float = 1e-4
-    weight_decay: float = 0.05
-    batch_size: int = 32
-    warmup_epochs: float = 0.5
-    label_smoothing: float = 0.1
-    clip_norm: float = 1.0
-    distill_weight: float = 0.5
-    temperature: float = 3.0
-    feature_weight: float = 0.0
-    augmentation: str = "photo"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        require_between("--epochs", self.epochs, 1, 1e6)
-        require_between("--batch-size", self.batch_size, 1, 1e6)
-        require_between("--lr", self.learning_rate, 1e-12, 1e3)
-        require_between("--weight-decay", self.weight_decay, 0, 1e3)
-        require_between("--warmup-epochs", self.warmup_epochs, 0, 1e6)
-        require_between("--label-smoothing", self.label_smoothing, 0, 1)
-        require_between("--clip-norm", self.clip_norm, 1e-12, 1e12)
-        require_between("--distill-weight", self.distill_weight, 0, 1)
-        require_between("--temperature", self.temperature, 1e-3, 1e3)
-        require_between("--feature-weight", self.feature_weight, 0, 1e3)
-        require_between("--seed", self.seed, 0, MAX_SEED)
-        if self.augmentation not in KINDS:
-            raise DgpruneError(
-                f"--augmentation {self.augmentation!r} is none of {', '.join(KINDS)}"
-            )
-
-    def asked(self) -> Json:
-        """The spec as the lineage keeps it."""
-        asked: Json = encode(self)
-        if not self.feature_weight:
-            del asked["feature_weight"]
-        return asked
-
-    @property
-    def loss_weights(self) -> LossWeights:
-        """The shares of labels, soft targets and features in the loss."""
-        return LossWeights(
-            label_smoothing=self.label_smoothing,
-            distill=self.distill_weight,
-            temperature=self.temperature,
-            features=self.feature_weight,
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Epoch:
-    """One pass over the source images: mean loss, and validation accuracy of each source domain."""
-
-    loss: float
-    source_val: dict[str, float]
-
-    @property
-    def score(self) -> float:
-        """What selection looks at: the mean over source domains."""
-        return sum(self.source_val.values()) / len(self.source_val)
-
-    def describe(self) -> str:
-        """Loss and score, for a person."""
-        return f"loss {self.loss:.3f}, source validation {100 * self.score:.1f} %"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingRecord:
-    """Every epoch, and the one whose weights were kept."""
-
-    epochs: tuple[Epoch, ...]
-    chosen: int
+_CHECKED_EVERY = 16  # steps: asking for a loss makes a GPU wait
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What is learnt: source images only, and the dense teacher where there is one."""
+    """What is learnt: source images only, and the dense teacher where there is one.
+
+    `oracle` are the target's images, for a training whose spec asks for oracle selection.
+    """
 
     train: Images
     validation: Images
     preprocessing: Preprocessing
     teacher: Transformer | None = None
+    oracle: Images | None = None
 
 
 def pick_device() -> torch.device:
     """The GPU where there is one, the CPU otherwise."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # equal sums in equal runs
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    return torch.device("cuda", torch.cuda.current_device())
 
 
 def train(
-    model: Transformer, task: Task, spec: TrainSpec, progress: Progress = SILENT
-) -> tuple[Weights, TrainingRecord]:
-    """Weights of the best epoch by mean source-validation accuracy, and the record of all epochs.
-
-    `model` is trained in place. Raises DgpruneError where the loss stops being a number.
-    """
-    device = pick_device()
-    torch.manual_seed(spec.seed)
-    generator = torch.Generator().manual_seed(spec.seed)
-    model.to(device)
-    teacher = Teacher(task.teacher, model.embed_dim).to(device) if task.teacher else None
-    projection = list(teacher.projection.parameters()) if teacher else []
-    optimiser = torch.optim.AdamW(
-        [*model.parameters(), *projection], lr=spec.learning_rate, weight_decay=spec.weight_decay
-    )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _cosine(spec, len(task.train)))
-    epochs: list[Epoch] = []
-    best: Weights = {}
-    chosen = 0
-    for index in progress.track(range(spec.epochs), spec.epochs, "training"):
-        start = time.monotonic()
-        loss = _one_epoch(model, teacher, task, spec, optimiser, schedule, generator, index)
-        epochs.append(Epoch(loss=loss, source_val=domain_accuracy(model, task)))
-        if time.monotonic() - start > _SLOW_EPOCH_S:
-            progress.line(f"epoch {index + 1}/{spec.epochs}: {epochs[index].describe()}")
-        if not best or epochs[index].score > epochs[chosen].score:
-            chosen = index
-            best = {key: value.detach().clone() for key, value in model.state_dict().items()}
-    return best, TrainingRecord(epochs=tuple(epochs), chosen=chosen)
-
-
-def _cosine(spec: TrainSpec, images: int) -> "Schedule":
-    steps = math.ceil(images / spec.batch_size)
-    return Schedule(warmup=max(1.0, spec.warmup_epochs * steps), total=spec.epochs * steps)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Schedule:
-    """Share of the learning rate: linear up over `warmup` steps, then half a cosine to 0."""
-
-    warmup: float
-    total: int
-
-    def __call__(self, step: int) -> float:
-        """The share at `step`, counted from 0."""
-        if step < self.warmup:
-            return (step + 1) / (self.warmup + 1)
-        done = (step - self.warmup) / max(1.0, self.total - self.warmup)
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
-
-
-def _one_epoch(
     model: Transformer,
-    teacher: Teacher | None,
     task: Task,
     spec: TrainSpec,
-    optimiser: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-    generator: torch.Generator,
-    epoch: int,
-) -> float:
-    model.train()
-    losses: list[float] = []
-    for pixels, labels in _shuffled(
-        task.train, spec.batch_size, generator, next(model.parameters()).device
-    ):
-        views = normalise(augment(pixels, spec.augmentation, generator), task.preprocessing)
-        loss = recovery_loss(model, teacher, views, labels, spec.loss_weights)
-        losses.append(loss.item())
-        if not math.isfinite(losses[-1]):
-            raise DgpruneError(
-                f"the loss became {losses[-1]} in epoch {epoch + 1}, step {len(losses)}; lower --lr"
-            )
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(model.parameters(), spec.clip_norm)
-        optimiser.step()
-        schedule.step()
-    return sum(losses) / len(losses)
+    progress: Progress = SILENT,
+    resume: Resume | None = None,
+    processes: Processes = ALONE,
+) -> tuple[Weights, TrainingRecord]:
+    """The weights that were kept, and the record of all evaluations.
+
+    `model` is trained in place. With `resume`, a killed training goes on where it was. Raises
+    Diverged where the loss stops being a number.
+    """
+    run = Training(model=model, task=task, spec=spec, progress=progress, processes=processes)
+    state = resume.read() if resume else None
+    if state:
+        restore(run, *state)
+        progress.line(f"going on at step {run.cursor.step} of {run.steps_in_all}")
+    while not run.ended:
+        run.one_step()
+        if run.evaluation_due:
+            run.evaluate()
+        if resume and resume.due() and run.processes.rank == 0:
+            run.check_losses()
+            save(run, resume)
+    return run.finish()
 
 
-def _shuffled(
-    images: Images, batch_size: int, generator: torch.Generator, device: torch.device
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches in random order: pixels [b, 3, px, px] of 0 to 1, and labels [b]."""
-    order = torch.randperm(len(images), generator=generator).numpy()
-    for start in range(0, len(order), batch_size):
-        chosen = order[start : start + batch_size]
-        pixels = (
-            torch.from_numpy(images.pixels[chosen]).to(device).permute(0, 3, 1, 2).float() / 255
+@dataclass(kw_only=True)
+class Training:
+    """A training under way: everything that the next step depends on."""
+
+    model: Transformer
+    task: Task
+    spec: TrainSpec
+    progress: Progress
+    processes: Processes
+    cursor: Cursor = field(default_factory=Cursor)
+    epochs: list[Epoch] = field(default_factory=list)
+    best: Weights = field(default_factory=dict)
+    chosen: int = 0
+
+    def __post_init__(self) -> None:
+        spec, self.device = self.spec, pick_device()
+        torch.manual_seed(spec.seed)
+        self.model.to(self.device)
+        self.feed = Feed(
+            images=self.task.train,
+            preprocessing=self.task.preprocessing,
+            spec=spec,
+            device=self.device,
+            processes=self.processes,
         )
-        yield pixels, torch.from_numpy(images.labels[chosen]).to(device)
+        self.teacher = None
+        if self.task.teacher is not None:
+            self.teacher = Teacher(self.task.teacher, self.model.embed_dim).to(self.device)
+        self.projection = list(self.teacher.projection.parameters()) if self.teacher else []
+        self.optimiser = adamw(
+            self.model,
+            self.projection,
+            learning_rate=spec.learning_rate,
+            weight_decay=spec.weight_decay,
+            layer_decay=spec.layer_decay,
+        )
+        self.rates = [group["lr"] for group in self.optimiser.param_groups]
+        steps = self.feed.steps_per_epoch
+        self.steps_in_all = spec.epochs * steps
+        self.schedule = Schedule(
+            warmup=max(1.0, spec.warmup_epochs * steps), total=self.steps_in_all
+        )
+        self.average = averaging.start(spec.averaging, spec.ema_decay, self.model)
+        self.validation = Pixels(images=self.task.validation, device=self.device)
+        self.bf16 = spec.precision == "bf16" or (
+            spec.precision == "auto" and self.device.type == "cuda"
+        )
 
+    @property
+    def ended(self) -> bool:
+        """Whether all steps are done, or there is no hope of a better evaluation."""
+        patience = self.spec.patience
+        tired = bool(patience) and len(self.epochs) - 1 - self.chosen >= patience
+        closed = isinstance(self.average, Swad) and self.average.closed
+        return self.cursor.step >= self.steps_in_all or tired or closed
 
-def normalise(pixels: Tensor, preprocessing: Preprocessing) -> Tensor:
-    """Model input from pixels [b, 3, px, px] of 0 to 1."""
-    mean = pixels.new_tensor(preprocessing.mean).view(1, 3, 1, 1)
-    std = pixels.new_tensor(preprocessing.std).view(1, 3, 1, 1)
-    return (pixels - mean) / std
+    @property
+    def evaluation_due(self) -> bool:
+        """Whether the model is to be evaluated after this step."""
+        every = self.spec.evaluate_every or self.feed.steps_per_epoch
+        return self.cursor.step % every == 0 or self.cursor.step == self.steps_in_all
 
+    def one_step(self) -> None:
+        """One step of the optimiser."""
+        batch, count = self.feed.batch(self.cursor)
+        for rate, group in zip(self.rates, self.optimiser.param_groups, strict=True):
+            group["lr"] = rate * self.schedule(self.cursor.step)
+        self.model.train()
+        self.optimiser.zero_grad(set_to_none=True)
+        loss = torch.zeros((), device=self.device)
+        if len(batch.labels):
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+                loss = recovery_loss(self.model, self.teacher, batch, self.spec.loss_weights)
+            loss = loss * (len(batch.labels) / count)
+            loss.backward()  # type: ignore[no-untyped-call]
+        self.processes.add_up_gradients([*self.model.parameters(), *self.projection])
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.spec.clip_norm)
+        self.optimiser.step()
+        self.cursor.step += 1
+        self.cursor.losses.append(self.processes.add_up(loss.detach()))
+        if self.cursor.step % _CHECKED_EVERY == 0 or self.cursor.step == 1:
+            self.check_losses()
+        if self.average is not None:
+            self.average.step(self.model)
 
-@torch.no_grad()
-def domain_accuracy(model: Transformer, task: Task, batch_size: int = 128) -> dict[str, float]:
-    """Accuracy on the validation images of each source domain, which are not augmented."""
-    model.eval()
-    device = next(model.parameters()).device
-    seen: dict[str, list[bool]] = defaultdict(list)
-    for start in range(0, len(task.validation), batch_size):
-        stop = start + batch_size
-        pixels = torch.from_numpy(task.validation.pixels[start:stop]).to(device)
-        logits = model(normalise(pixels.permute(0, 3, 1, 2).float() / 255, task.preprocessing))
-        right = logits.argmax(-1).cpu().numpy() == task.validation.labels[start:stop]
-        for sample, correct in zip(task.validation.samples[start:stop], right, strict=True):
-            seen[sample.domain].append(bool(correct))
-    return {domain: sum(hits) / len(hits) for domain, hits in sorted(seen.items())}
+    def check_losses(self) -> None:
+        """Raises Diverged where a loss since the last evaluation is not a number."""
+        for i, loss in enumerate(self.cursor.read_losses()):
+            if not math.isfinite(loss):
+                before = self.epochs[-1].step if self.epochs else 0
+                epoch, step = divmod((before or 0) + i, self.feed.steps_per_epoch)
+                raise Diverged(
+                    f"the loss became {loss} in epoch {epoch + 1}, step {step + 1}; lower --lr",
+                    self.best,
+                )
+
+    def evaluate(self) -> None:
+        """Evaluates the model, or its moving average, on the sources; keeps the best weights."""
+        self.check_losses()
+        losses = self.cursor.read_losses()
+        own = None
+        if isinstance(self.average, averaging.Ema):
+            own = weights_of(self.model)
+            self.model.load_state_dict(self.average.average)
+        score = self._score(self.validation)
+        epoch = Epoch(
+            loss=sum(losses) / len(losses),
+            source_val=score.accuracy,
+            source_val_loss=score.loss,
+            step=self.cursor.step,
+            oracle=self._oracle(),
+        )
+        self.epochs.append(epoch)
+        if not self.best or epoch.selected_by > self.epochs[self.chosen].selected_by:
+            self.chosen, self.best = len(self.epochs) - 1, weights_of(self.model)
+        if own is not None:
+            self.model.load_state_dict(own)
+        if isinstance(self.average, Swad):
+            self.average.evaluated(score.loss)
+        self.cursor.losses.clear()
+        self._tell(epoch)
+
+    def _score(self, pixels: Pixels) -> Score:
+        return evaluate_domains(self.model, pixels, self.task.preprocessing, self.processes)
+
+    def _oracle(self) -> float | None:
+        if self.task.oracle is None:
+            return None
+        (accuracy,) = self._score(
+            Pixels(images=self.task.oracle, device=self.device)
+        ).accuracy.values()
+        return accuracy
+
+    def _tell(self, epoch: Epoch) -> None:
+        """Says how it goes, where evaluations are so far apart that one waits for them."""
+        if self.cursor.is_slow():
+            self.progress.line(f"step {self.cursor.step}/{self.steps_in_all}: {epoch.describe()}")
+
+    def finish(self) -> tuple[Weights, TrainingRecord]:
+        """The weights that are kept, and the record."""
+        averaged = source_val = None
+        if isinstance(self.average, Swad):
+            self.best, *ends = self.average.finish()
+            averaged = (ends[0], ends[1])
+            self.model.load_state_dict(self.best)
+            source_val = self._score(self.validation).accuracy
+        record = TrainingRecord(
+            epochs=tuple(self.epochs),
+            chosen=self.chosen,
+            averaged=averaged,
+            source_val=source_val,
+            device=self.device.type,
+            precision="bf16" if self.bf16 else "fp32",
+            processes=self.processes.count,
+        )
+        return self.best, record

@@ -18,7 +18,7 @@ from export.spec import ExportSpec
 from pruning.finetune_checkpoint import FinetuneSpec, finetune
 from pruning.prune_checkpoint import prune
 from pruning.spec import PruneSpec
-from pruning.training import TrainSpec
+from pruning.training_spec import TrainSpec
 
 torch.set_num_threads(1)
 MICRO = "vit_micro_patch4_32"

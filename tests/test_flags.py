@@ -29,6 +29,14 @@ FINETUNE = {
     "--augmentation": "none",
     "--seed": "5",
     "--image-size": "16",
+    "--clip-norm": "0.01",
+    "--averaging": "ema",
+    "--mixup": "0.5",
+    "--coral": "9",
+    "--domain-balanced": "",
+    "--layer-decay": "0.5",
+    "--evaluate-every": "1",
+    "--precision": "bf16",
 }
 
 
@@ -47,13 +55,33 @@ def test_finetune_flags_change_the_training(chain: TinyChain, tmp_path: Path, fl
     )
     texts = []
     for options in (base, {**base, flag: FINETUNE[flag]}):
-        done = run(*common, *(part for pair in options.items() for part in pair))
+        done = run(*common, *(part for pair in options.items() for part in pair if part))
         texts.append(
             (done.path / "training.json").read_text() + (done.path / "meta.json").read_text()
         )
         weights = (done.path / "weights.safetensors").read_bytes()
         texts[-1] += str(hash(weights))
     assert texts[0] != texts[1]
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "base"),
+    [
+        ("--ema-decay", "0.1", ("--averaging", "ema")),
+        ("--averaging", "swad", ("--averaging", "none")),
+        ("--patience", "1", ("--lr", "1e-9")),  # nothing gets better
+    ],
+)
+def test_flags_of_averages_and_of_the_end_change_the_training(
+    chain: TinyChain, tmp_path: Path, flag: str, value: str, base: tuple[str, ...]
+) -> None:
+    where = ("--data", chain.data, "--target", chain.target, "--out", str(tmp_path))
+    common = ("finetune", MICRO, *where, "--weights", "random", "--epochs", "5")
+    records = [
+        (run(*common, *base, *extra).path / "training.json").read_text()
+        for extra in ((), (flag, value))
+    ]
+    assert records[0] != records[1]
 
 
 @pytest.mark.parametrize("flag", ["--distill-weight", "--temperature", "--feature-weight"])

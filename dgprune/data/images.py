@@ -40,6 +40,15 @@ class Images:
     def __len__(self) -> int:
         return len(self.samples)
 
+    def take(self, indices: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Bytes:
+        """Pixels [k, px, px, 3] of the images at `indices` [k]."""
+        return self.pixels[indices]
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all pixels."""
+        return self.pixels.nbytes
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loading:

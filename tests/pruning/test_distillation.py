@@ -8,12 +8,14 @@ from torch.nn import functional
 
 from dgprune.models import Transformer, create, structure_of
 from pruning.distillation import LossWeights, Teacher, recovery_loss
+from pruning.invariance import Batch
 from pruning.plan import Plan, everything
 from pruning.surgery import apply_plan
 from tests.conftest import MICRO
 
 VIEWS = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(2))
 LABELS = torch.tensor([0, 3, 5, 9])
+BATCH = Batch(views=VIEWS, labels=LABELS, domains=torch.zeros(4))
 
 
 def weights(distill: float = 0.0, features: float = 0.0, temperature: float = 2.0) -> LossWeights:
@@ -30,13 +32,13 @@ def student(micro: Transformer) -> Transformer:
 
 def test_without_a_teacher_the_labels_are_all(micro: Transformer) -> None:
     expected = functional.cross_entropy(micro(VIEWS), LABELS, label_smoothing=0.1)
-    assert torch.equal(recovery_loss(micro, None, VIEWS, LABELS, weights(0.5, 3.0)), expected)
+    assert torch.equal(recovery_loss(micro, None, BATCH, weights(0.5, 3.0)), expected)
 
 
 def test_labels_and_soft_targets_share_the_loss(micro: Transformer, student: Transformer) -> None:
     teacher = Teacher(micro, 96)
     hard, soft, mixed = (
-        recovery_loss(student, teacher, VIEWS, LABELS, weights(share)) for share in (0.0, 1.0, 0.25)
+        recovery_loss(student, teacher, BATCH, weights(share)) for share in (0.0, 1.0, 0.25)
     )
     torch.testing.assert_close(mixed, 0.75 * hard + 0.25 * soft)
     probabilities = (micro(VIEWS) / 2).softmax(-1)
@@ -47,7 +49,7 @@ def test_labels_and_soft_targets_share_the_loss(micro: Transformer, student: Tra
 
 def test_the_teacher_itself_has_nothing_to_learn(micro: Transformer) -> None:
     teacher = Teacher(copy.deepcopy(micro), 96)
-    loss = recovery_loss(micro, teacher, VIEWS, LABELS, weights(1.0, 10.0))
+    loss = recovery_loss(micro, teacher, BATCH, weights(1.0, 10.0))
     assert loss.abs().item() < 1e-5
 
 
@@ -55,8 +57,8 @@ def test_features_are_reached_through_a_projection_that_learns(micro: Transforme
     whole = everything(structure_of(micro, MICRO))
     narrow = apply_plan(micro, Plan(width=whole.width[:48], blocks=whole.blocks), MICRO)
     teacher = Teacher(copy.deepcopy(micro), 48)
-    plain = recovery_loss(narrow, teacher, VIEWS, LABELS, weights(0.5))
-    loss = recovery_loss(narrow, teacher, VIEWS, LABELS, weights(0.5, 2.0))
+    plain = recovery_loss(narrow, teacher, BATCH, weights(0.5))
+    loss = recovery_loss(narrow, teacher, BATCH, weights(0.5, 2.0))
     tokens, _ = teacher.answer(VIEWS)
     assert tokens.shape == (4, 65, 96)
     distance = teacher.distance(narrow.forward_features(VIEWS), tokens)

@@ -18,7 +18,7 @@ from pruning.planning import make_plan, structure_after
 from pruning.ranking import UnitScores
 from pruning.shipped import Aim
 from pruning.spec import PruneSpec
-from pruning.training import TrainSpec
+from pruning.training_spec import TrainSpec
 from tests.conftest import MICRO, TinyChain
 
 FINE = Limits(align_width=2, align_head_dim=2, align_mlp=2)

@@ -7,31 +7,17 @@ import pytest
 import torch
 
 from dgprune.checkpoint import load_model, open_checkpoint
-from dgprune.data import Preprocessing, Purpose, leave_one_out, load_images, open_data
-from dgprune.data.images import Loading
 from dgprune.errors import DgpruneError
 from dgprune.models import create
 from dgprune.source import SourceSpec
 from pruning.augmentation import KINDS, augment
 from pruning.finetune_checkpoint import FinetuneSpec, finetune
-from pruning.training import Schedule, Task, TrainSpec, train
+from pruning.optimiser import Schedule
+from pruning.training import Task, train
+from pruning.training_spec import TrainSpec
 from tests.conftest import MICRO, TinyChain
 
-PREPROCESSING = Preprocessing(
-    image_size=32, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), interpolation="bicubic"
-)
 SPEC = TrainSpec(epochs=3, batch_size=4, learning_rate=1e-3, augmentation="none")
-
-
-@pytest.fixture(scope="module")
-def task(data_folder: Path) -> Task:
-    data = open_data(str(data_folder))
-    split, loading = leave_one_out(data, "domain2"), Loading(target="domain2")
-    parts = [
-        load_images(data, samples, PREPROCESSING, purpose=purpose, loading=loading)
-        for samples, purpose in ((split.train, Purpose.TRAIN), (split.validation, Purpose.SELECT))
-    ]
-    return Task(train=parts[0], validation=parts[1], preprocessing=PREPROCESSING)
 
 
 def fresh() -> torch.nn.Module:

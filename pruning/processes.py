@@ -1,0 +1,77 @@
+"""One training in several processes, as `torchrun` starts them: a share of each batch for each."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, distributed, nn
+
+from dgprune.errors import DgpruneError
+
+_STARTED_BY_TORCHRUN = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Processes:
+    """Which of how many processes this is; rank 0 alone writes files and talks."""
+
+    rank: int = 0
+    count: int = 1
+
+    def share(self, items: Tensor) -> Tensor:
+        """The part of a batch that is for this process."""
+        return items[self.rank :: self.count]
+
+    def add_up(self, values: Tensor) -> Tensor:
+        """The sum over all processes, in all of them."""
+        if self.count > 1:
+            distributed.all_reduce(values)
+        return values
+
+    def add_up_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
+        """Sums every gradient over all processes, in one exchange."""
+        if self.count == 1:
+            return
+        for parameter in parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        summed = self.add_up(torch.cat([gradient.flatten() for gradient in gradients]))
+        start = 0
+        for gradient in gradients:
+            stop = start + gradient.numel()
+            gradient.copy_(summed[start:stop].view_as(gradient))
+            start = stop
+
+    def wait(self) -> None:
+        """Returns when all processes are here."""
+        if self.count > 1:
+            distributed.barrier()
+
+
+ALONE = Processes()
+
+
+def count_of_processes() -> int:
+    """How many processes `torchrun` (or `accelerate launch`) started; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+@contextmanager
+def joined_processes() -> Iterator[Processes]:
+    """Connects the processes that `torchrun` started, while the block runs."""
+    if count_of_processes() == 1:
+        yield ALONE
+        return
+    missing = [name for name in _STARTED_BY_TORCHRUN if name not in os.environ]
+    if missing:
+        raise DgpruneError(f"WORLD_SIZE is set but {missing[0]} is not; start with torchrun")
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield Processes(rank=distributed.get_rank(), count=distributed.get_world_size())
+    finally:
+        distributed.destroy_process_group()

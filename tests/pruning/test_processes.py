@@ -1,0 +1,54 @@
+"""One training in two processes: the same gradients as in one, one checkpoint."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from dgprune.checkpoint import load_model, open_checkpoint
+from pruning.processes import count_of_processes
+from tests.conftest import MICRO, TinyChain
+
+
+def finetune(chain: TinyChain, out: Path, *more: str, processes: int) -> Path:
+    launcher = ["-m", "torch.distributed.run", f"--nproc-per-node={processes}", "--standalone"]
+    command = [
+        *(sys.executable, *(launcher if processes > 1 else []), "-m", "dgprune"),
+        *("finetune", MICRO, "--weights", "random", "--epochs", "2", "--batch-size", "5"),
+        *("--data", chain.data, "--target", chain.target, "--out", str(out), *more),
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    (folder,) = out.glob("finetuned-*")
+    return folder
+
+
+def test_two_processes_take_the_steps_of_one(chain: TinyChain, tmp_path: Path) -> None:
+    more = ("--augmentation", "none", "--averaging", "ema")
+    alone = finetune(chain, tmp_path / "one", *more, processes=1)
+    shared = finetune(chain, tmp_path / "two", *more, processes=2)
+    weights = [dict(load_model(open_checkpoint(f)).named_parameters()) for f in (alone, shared)]
+    for name, value in weights[0].items():
+        torch.testing.assert_close(weights[1][name], value, rtol=1e-3, atol=1e-5)
+    assert '"processes":2' in (shared / "training.json").read_text()
+    assert open_checkpoint(shared).meta.lineage[-1].spec["processes"] == 2
+    assert open_checkpoint(shared).meta.digest != open_checkpoint(alone).meta.digest
+    assert sorted(path.name for path in shared.parent.iterdir() if path.is_dir()) == [shared.name]
+
+
+def test_each_process_draws_views_of_its_own(chain: TinyChain, tmp_path: Path) -> None:
+    folders = [
+        finetune(chain, tmp_path / name, "--augmentation", "photo", processes=2)
+        for name in ("a", "b")
+    ]
+    texts = [(folder / "weights.safetensors").read_bytes() for folder in folders]
+    assert texts[0] == texts[1]  # drawn by seed, step and process: the same again
+
+
+def test_without_torchrun_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    assert count_of_processes() == 1
