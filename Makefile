@@ -10,7 +10,7 @@ SUPPORTED := import sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (
 PYTHON ?= $(shell for p in python3 python3.12 python3.11; do \
 	$$p -c '$(SUPPORTED)' >/dev/null 2>&1 && echo $$p && break; done)
 
-.PHONY: install quickstart test bench bench-compare bench-history bench-pruning gpu-check \
+.PHONY: install quickstart test bench bench-compare bench-history bench-pruning bench-training gpu-check \
 	docker-bench lint clean
 
 install: $(STAMP) ## make .venv and install the pinned versions
@@ -39,6 +39,9 @@ bench-history: install ## what make bench stored; FILES="a.json b.json" sets two
 
 bench-pruning: install ## speed and memory of scoring, surgery and loading, as ratios
 	$(BIN)/python -m tests.benchmarks.pruning_speed
+
+bench-training: install ## speed of a training beside the plain loop: make bench-training DATA=folder
+	$(BIN)/python -m tests.benchmarks.training_speed "$(DATA)"
 
 gpu-check: install ## all that needs a GPU: make gpu-check EXTRAS=gpu,dev DATA=folder WEIGHTS=file OUT=runs/gpu
 	$(BIN)/python -m tests.benchmarks.gpu_check "$(DATA)" "$(or $(WEIGHTS),random)" "$(or $(OUT),runs/gpu)"
