@@ -16,6 +16,7 @@ import export.cli
 import pruning.cli
 import reports.cli
 from dgprune import __version__
+from dgprune.data.cli import app as data_app
 from dgprune.errors import DgpruneError
 from dgprune.options import AsJson, Quiet, SkipBadImages
 from dgprune.output import finish
@@ -42,6 +43,8 @@ for command in (
     benchmark.cli.doctor,
 ):
     app.command()(command)
+
+app.add_typer(data_app)
 
 # typer carries its own copy of click, whose base of usage errors has no public name.
 _UsageError: Any = typer.BadParameter.__base__

@@ -8,12 +8,12 @@ time is interpolated, and blocks add up; no formula of MACs is involved.
 import contextlib
 import json
 import math
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
+from dgprune.cache import CACHE, cache_folder
 from dgprune.errors import DgpruneError
 from dgprune.schema import canonical_json, decode
 from dgprune.statistics import Interval
@@ -24,7 +24,6 @@ WIDTHS = (1.0, 0.75, 0.5, 0.25)
 HEADS = (1.0, 0.5, 0.0)
 MLPS = (1.0, 0.5, 0.25, 0.0)
 LEAST_MLP = 8
-CACHE = "DGPRUNE_CACHE"
 _NO_END = 1e9
 
 
@@ -141,13 +140,6 @@ def open_measurements(key: str, folder: Path | None = None) -> Measurements:
             if found.key == key:
                 measurements.known[found.model] = found
     return measurements
-
-
-def cache_folder() -> Path:
-    """Where measurements of this machine are kept."""
-    if own := os.environ.get(CACHE):
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dgprune"
 
 
 def kept_units(size: int, share: float, least: int) -> int:

@@ -51,14 +51,14 @@ def _remove_left_by_killed_runs(folder: Path) -> None:
     """Temporaries of living processes are locked; the others are nobody's."""
     for path in folder.glob("*.tmp"):
         try:
-            with _locked(path, wait=False):
+            with locked(path, wait=False):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         except OSError:
             continue  # in use, or gone meanwhile
 
 
 @contextmanager
-def _locked(path: Path, *, wait: bool = True) -> Iterator[None]:
+def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
     """Holds the lock of a file or folder; it falls when the process ends, however it ends."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -108,16 +108,17 @@ def explained(path: Path, option: str = "--out") -> Iterator[None]:
 
 
 @contextmanager
-def new_folder(final: Path) -> Iterator[Path]:
+def new_folder(final: Path, option: str = "--out") -> Iterator[Path]:
     """A temporary folder that becomes `final` when the block ends well, and else vanishes.
 
     Where another process made `final` meanwhile, its folder stays: equal names hold equal work.
+    `option` names the place in an error.
     """
     temporary = _temporary(final)
-    with explained(final):
+    with explained(final, option):
         try:
             temporary.mkdir(parents=True)
-            with _locked(temporary):
+            with locked(temporary):
                 yield temporary
                 for path in temporary.rglob("*"):
                     if path.is_file():
@@ -143,7 +144,7 @@ def write_bytes(path: Path, data: bytes, option: str = "--out") -> None:
     with explained(path, option):
         try:
             temporary.touch()
-            with _locked(temporary):
+            with locked(temporary):
                 temporary.write_bytes(data)
                 _sync(temporary)
                 temporary.replace(path)

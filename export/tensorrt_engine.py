@@ -9,8 +9,8 @@ from typing import Any
 
 import onnx
 
+from dgprune.cache import CACHE, cache_folder
 from dgprune.errors import DgpruneError
-from dgprune.latency_table import CACHE, cache_folder
 from dgprune.progress import Progress
 from dgprune.runtimes.tensorrt import load_tensorrt, quiet_logger
 from dgprune.schema import digest

@@ -1,5 +1,6 @@
 """What the tests share: a tiny data folder, a tiny chain, and torch on one thread."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +36,14 @@ def make_folder(root: Path, domains: int = 3, classes: int = 2, images: int = 5)
                 pixels = rng.integers(0, 100, (32, 32, 3)) + label * 150
                 Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{number}.png")
     return root
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing that tests measure or decode goes to the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DGPRUNE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")

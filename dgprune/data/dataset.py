@@ -1,6 +1,9 @@
 """What a data set is: samples that know their domain, and a reader that decodes one of them."""
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -28,11 +31,20 @@ class Reader(Protocol):
         """The image in RGB; raises OSError where it cannot be decoded."""
 
 
+@dataclass(kw_only=True)
+class CacheUse:
+    """What was asked of the decoded cache: images decoded without it, and whether it failed."""
+
+    decoded: Counter[str] = field(default_factory=Counter)
+    failed: bool = False
+
+
 @dataclass(frozen=True, kw_only=True)
 class DataSet:
     """An opened data set.
 
-    `file_digest` is the digest of every sample's name and size in bytes.
+    `file_digest` is the digest of every sample's name and size in bytes. `stamps` has one of each
+    domain's folder, names, sizes and times of change; none where images are not read from files.
     """
 
     name: str
@@ -41,6 +53,18 @@ class DataSet:
     samples: tuple[Sample, ...]
     file_digest: str
     read: Reader
+    stamps: Mapping[str, str] = field(default_factory=dict)
+    use: CacheUse = field(default_factory=CacheUse, compare=False, repr=False)
+
+    @cached_property
+    def rows(self) -> Mapping[tuple[str, str], int]:
+        """By domain and key: the position of a sample among those of its domain."""
+        counts: Counter[str] = Counter()
+        found = {}
+        for sample in self.samples:
+            found[sample.domain, sample.key] = counts[sample.domain]
+            counts[sample.domain] += 1
+        return found
 
     def of_domain(self, domain: str) -> tuple[Sample, ...]:
         """All samples of `domain`; raises DgpruneError where there is no such domain."""
@@ -58,7 +82,10 @@ def open_data(source: str) -> DataSet:
 
         return rotated_digits()
     from dgprune.data.folder import image_folder
+    from dgprune.data.known import how_to_get
 
+    if not Path(source).is_dir() and (advice := how_to_get(source)):
+        raise DgpruneError(f"--data {source} is no folder here; {advice}")
     return image_folder(Path(source))
 
 

@@ -1,16 +1,22 @@
 """A folder of the shape `domain/class/image`: PACS, Office-Home and DomainBed's others."""
 
+import os
+import struct
 import warnings
+from collections import defaultdict
 from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
 from dgprune.data.dataset import DataSet, Sample, digest_of_samples
 from dgprune.errors import DgpruneError
+from dgprune.schema import digest
 from dgprune.store import MARKER
 
 # Above 90 megapixels Pillow warns in two lines; above 179 it refuses, which is a bad image here.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+# What Pillow's decoders raise on damaged files.
+_DAMAGED = (UnidentifiedImageError, SyntaxError, ValueError, EOFError, struct.error)
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 
 
@@ -20,7 +26,7 @@ def image_folder(root: Path) -> DataSet:
         raise DgpruneError(
             f"--data {root}: no such folder; give a folder domain/class/image, or rotated-digits"
         )
-    domains = _folders(root)
+    domains = folders_in(root)
     if len(domains) < 2:
         raise DgpruneError(
             f"--data {root} has {len(domains)} domain(s); domain generalisation needs two or more "
@@ -31,36 +37,46 @@ def image_folder(root: Path) -> DataSet:
         (Sample(domain=domain, label=label, key=path.relative_to(root).as_posix()), path)
         for domain in domains
         for label, name in enumerate(classes)
-        for path in _images(root / domain / name)
+        for path in images_in(root / domain / name)
     ]
     _require_every_domain(root, domains, found)
     _require_portable_names(found)
     samples = tuple(sample for sample, _ in found)
-    sizes = [path.stat().st_size for _, path in found]
+    stats = [path.stat() for _, path in found]
 
     def read(sample: Sample) -> Image.Image:
-        try:
-            with Image.open(root / sample.key) as image:
-                return image.convert("RGB")
-        except (
-            UnidentifiedImageError,
-            SyntaxError,
-            ValueError,
-            Image.DecompressionBombError,
-        ) as error:
-            raise OSError(str(error)) from error
+        return read_image(root / sample.key)
 
     return DataSet(
         name=root.resolve().name,
         classes=classes,
         domains=domains,
         samples=samples,
-        file_digest=digest_of_samples(samples, sizes),
+        file_digest=digest_of_samples(samples, [stat.st_size for stat in stats]),
         read=read,
+        stamps=_stamps(root, samples, stats),
     )
 
 
-def _folders(folder: Path) -> tuple[str, ...]:
+def read_image(path: Path) -> Image.Image:
+    """The decoded image in RGB; raises OSError, without a number where it is the file's fault."""
+    try:
+        with Image.open(path) as image:
+            return image.convert("RGB")
+    except (*_DAMAGED, Image.DecompressionBombError) as error:
+        raise OSError(str(error)) from error
+
+
+def _stamps(root: Path, samples: tuple[Sample, ...], stats: list[os.stat_result]) -> dict[str, str]:
+    """By domain: a digest that changes when one of its files does."""
+    rows: dict[str, list[list[str | int]]] = defaultdict(list)
+    for sample, stat in zip(samples, stats, strict=True):
+        rows[sample.domain].append([sample.key, stat.st_size, stat.st_mtime_ns])
+    place = str(root.resolve())  # names, sizes and times alone can be those of other images
+    return {domain: digest([place, files]) for domain, files in rows.items()}
+
+
+def folders_in(folder: Path) -> tuple[str, ...]:
     """Folders in `folder` that can hold images: not hidden, not an archiver's, not a store."""
     return tuple(
         sorted(
@@ -73,7 +89,8 @@ def _folders(folder: Path) -> tuple[str, ...]:
     )
 
 
-def _images(folder: Path) -> list[Path]:
+def images_in(folder: Path) -> list[Path]:
+    """Files in `folder` that are images by their names, sorted."""
     return sorted(
         path
         for path in folder.iterdir()
@@ -82,9 +99,9 @@ def _images(folder: Path) -> list[Path]:
 
 
 def _common_classes(root: Path, domains: tuple[str, ...]) -> tuple[str, ...]:
-    first = _folders(root / domains[0])
+    first = folders_in(root / domains[0])
     for domain in domains[1:]:
-        classes = _folders(root / domain)
+        classes = folders_in(root / domain)
         if classes != first:
             odd = sorted(set(classes) ^ set(first))
             raise DgpruneError(

@@ -1,15 +1,18 @@
-"""Decoding, in parallel, behind the guard that keeps the held-out domain away from the model."""
+"""Images, loaded behind the guard that keeps the held-out domain away from the model."""
 
-import os
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 
 from dgprune.data.dataset import DataSet, Sample
-from dgprune.data.preprocessing import Bytes, Preprocessing, resize
+from dgprune.data.decoding import Unreadable, decoded
+from dgprune.data.pixel_cache import CachedDomain, cached_domain
+from dgprune.data.preprocessing import Bytes, Preprocessing
 from dgprune.errors import DgpruneError, LeakError
 from dgprune.progress import SILENT, Progress
 
@@ -29,25 +32,56 @@ class Purpose(Enum):
     REPORT = "reporting"
 
 
+Integers = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Images:
-    """Decoded images: pixels [n, px, px, 3] uint8, labels [n], and the samples they came from."""
+    """Decoded images: labels [n], the samples they came from, and pixels that stay where they are.
 
-    pixels: Bytes
-    labels: np.ndarray[tuple[int], np.dtype[np.int64]]
+    Image i is row `places[i, 1]` of `stacks[places[i, 0]]`, each stack [m, px, px, 3] uint8 in
+    memory or, of a whole domain, in a memory-mapped file.
+    """
+
+    stacks: tuple[Bytes, ...]
+    places: Integers
+    labels: Integers
     samples: tuple[Sample, ...]
+
+    @classmethod
+    def in_memory(cls, pixels: Bytes, labels: Integers, samples: tuple[Sample, ...]) -> "Images":
+        """Images of pixels [n, px, px, 3] that are at hand."""
+        rows = np.arange(len(pixels))
+        places = np.stack([np.zeros_like(rows), rows], axis=1)
+        return cls(stacks=(pixels,), places=places, labels=labels, samples=samples)
 
     def __len__(self) -> int:
         return len(self.samples)
 
-    def take(self, indices: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Bytes:
-        """Pixels [k, px, px, 3] of the images at `indices` [k]."""
-        return self.pixels[indices]
+    def take(self, indices: npt.ArrayLike) -> Bytes:
+        """Pixels [k, px, px, 3] of the images at `indices` [k]; nothing else is read."""
+        places = self.places[np.asarray(indices, dtype=np.int64)]
+        used = np.unique(places[:, 0])
+        if len(used) == 1:
+            one: Bytes = self.stacks[used[0]][places[:, 1]]
+            return one
+        first = self.stacks[0]
+        pixels = np.empty((len(places), *first.shape[1:]), first.dtype)
+        for number in used:
+            here = places[:, 0] == number
+            pixels[here] = self.stacks[number][places[here, 1]]
+        return pixels
+
+    @cached_property
+    def pixels(self) -> Bytes:
+        """All pixels [n, px, px, 3], copied into memory on first use; `take` copies a part."""
+        return self.take(np.arange(len(self)))
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of all pixels."""
-        return self.pixels.nbytes
+        """Bytes of all pixels, wherever they are."""
+        first = self.stacks[0]
+        return len(self) * int(first[0].nbytes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,35 +118,77 @@ def load_images(
             f"{data.name} has no image for {purpose.value}; give each class three or more images "
             "in every source domain"
         )
-    decoded, bad = _decode(data, samples, preprocessing, loading.progress)
-    if bad:
-        _report_bad(bad, loading)
-    kept = [i for i, pixels in enumerate(decoded) if pixels is not None]
+    found = _find(data, samples, preprocessing, loading.progress)
+    if found.bad:
+        _report_bad(sorted(found.bad.values()), loading)
+    kept = [i for i in range(len(samples)) if i not in found.bad]
     if not kept:
         raise DgpruneError(f"{data.name}: none of {len(samples)} images could be read; repair them")
     return Images(
-        pixels=np.stack([pixels for pixels in decoded if pixels is not None]),
+        stacks=tuple(found.stacks),
+        places=found.places[kept],
         labels=np.asarray([samples[i].label for i in kept], dtype=np.int64),
         samples=tuple(samples[i] for i in kept),
     )
 
 
-def _decode(
+@dataclass(kw_only=True)
+class _Found:
+    """Where the pixels of each sample are, as in Images, and which have none, and why."""
+
+    samples: Sequence[Sample]
+    stacks: list[Bytes]
+    places: Integers
+    bad: dict[int, str]
+
+    def put(self, i: int, row: int) -> None:
+        """Sample i is at `row` of the stack that comes next."""
+        self.places[i] = len(self.stacks), row
+
+    def refuse(self, i: int, reason: str) -> None:
+        """Sample i cannot be read."""
+        self.bad[i] = f"{self.samples[i].key} ({reason})"
+
+
+def _find(
     data: DataSet, samples: Sequence[Sample], preprocessing: Preprocessing, progress: Progress
-) -> tuple[list[Bytes | None], list[str]]:
-    bad: list[str] = []
+) -> _Found:
+    """Each sample in its domain's decoded file, or decoded here where it is in none."""
+    places = np.full((len(samples), 2), -1, dtype=np.int64)
+    found = _Found(samples=samples, stacks=[], places=places, bad={})
+    by_domain: dict[str, list[int]] = defaultdict(list)
+    for i, sample in enumerate(samples):
+        by_domain[sample.domain].append(i)
+    for domain, wanted in by_domain.items():
+        cached = cached_domain(data, domain, preprocessing, images=len(wanted), progress=progress)
+        if cached is not None:
+            rows = (data.rows.get((domain, samples[i].key), -1) for i in wanted)
+            _look_up(found, cached, dict(zip(wanted, rows, strict=True)))
+    rest = [i for i in range(len(samples)) if places[i, 0] < 0 and i not in found.bad]
+    if rest:
+        pixels = decoded(data, [samples[i] for i in rest], preprocessing, progress)
+        _keep(found, rest, pixels, preprocessing.image_size)
+    return found
 
-    def decode(sample: Sample) -> Bytes | None:
-        try:
-            image = data.read(sample)
-            return resize(image, preprocessing.image_size, preprocessing.interpolation)
-        except OSError as error:
-            bad.append(f"{sample.key} ({error or type(error).__name__})")
-            return None
 
-    with ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as pool:
-        results = pool.map(decode, samples)
-        return list(progress.track(results, len(samples), "decoding")), sorted(bad)
+def _look_up(found: _Found, cached: CachedDomain, rows: Mapping[int, int]) -> None:
+    for i, row in rows.items():
+        if row in cached.unreadable:
+            found.refuse(i, cached.unreadable[row])
+        elif row >= 0:
+            found.put(i, row)
+    found.stacks.append(cached.pixels)
+
+
+def _keep(found: _Found, rest: list[int], decoded: Iterator[Bytes | Unreadable], side: int) -> None:
+    stack = np.empty((len(rest), side, side, 3), dtype=np.uint8)
+    for row, (i, pixels) in enumerate(zip(rest, decoded, strict=True)):
+        if isinstance(pixels, Unreadable):
+            found.refuse(i, pixels.reason)
+        else:
+            stack[row] = pixels
+            found.put(i, row)
+    found.stacks.append(stack)
 
 
 def _report_bad(bad: list[str], loading: Loading) -> None:

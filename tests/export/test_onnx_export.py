@@ -51,7 +51,7 @@ def parity_of(model: Transformer, file: Path, images: np.ndarray) -> int:
     with torch.no_grad():
         expected = model(torch.from_numpy(images)).numpy()
     samples = tuple(Sample(key=str(i), domain="d", label=0) for i in range(len(images)))
-    told = Images(pixels=images, labels=np.zeros(len(images), np.int64), samples=samples)
+    told = Images.in_memory(images, np.zeros(len(images), np.int64), samples)
     return compare(expected, logits_of(file, images), told, LADDER["fp32"], "").top1_agreements
 
 
