@@ -23,6 +23,7 @@ from pruning.plan import Plan, plan_json
 from pruning.planning import make_plan
 from pruning.ranking import UnitScores
 from pruning.refit import refit
+from pruning.shared_scores import shared_scores
 from pruning.spec import PruneSpec
 from pruning.surgery import apply_plan
 from pruning.torch_pruning_engine import prune_by_torch_pruning, skipped_axes
@@ -66,10 +67,11 @@ def prune(
     step = next_step(source.lineage, "prune", asked, source.origin)
     label = _label(source, spec, given)
 
-    def build(folder: Path) -> None:
+    def build(folder: Path, store: Path) -> None:
         progress.line(f"pruning {source.label}: {label}")
         model = source.load()
-        images = Images(source=source, skip=source_spec.skip_bad_images, progress=progress)
+        skip = source_spec.skip_bad_images
+        images = Images(source=source, skip=skip, progress=progress, store=store)
         if spec.engine == "torch-pruning" and plan is None:
             pruned, skipped = _by_torch_pruning(model, images, spec)
             (folder / SKIPPED).write_text(canonical_json(skipped) + "\n")
@@ -88,7 +90,7 @@ def prune(
 
     with store_at(out) as store:
         folder = store / f"pruned-{label}-{step.digest[:12]}"
-        done = run_stage(folder, open_checkpoint, build, progress)
+        done = run_stage(folder, open_checkpoint, lambda made: build(made, store), progress)
         source.split.save(store)
     return Done(path=done.path, fresh=done.fresh, summary=_summary(done.path))
 
@@ -113,11 +115,15 @@ def read_plan(path: Path) -> Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class Images:
-    """Source-training images, dealt evenly over domains and classes."""
+    """Source-training images, dealt evenly over domains and classes.
+
+    What is computed on them is kept in `store`, where there is one.
+    """
 
     source: Source
     skip: bool
     progress: Progress
+    store: Path | None = None
 
     def load(self, count: int, seed: int) -> Calibration:
         """`count` images and their labels, drawn by `seed`."""
@@ -140,9 +146,23 @@ class Images:
 def score_units(model: Transformer, images: Images, spec: PruneSpec) -> UnitScores:
     """Scores of every unit of `model` under `spec`, on source images where it needs them."""
     needed = spec.criterion in NEEDS_IMAGES
-    calibration = images.load(spec.score_images, spec.seed) if needed else None
-    groups = trace_groups(model, miss_edge=spec.drop_dependency == "residual")
-    return score(groups, spec.criterion, calibration, seed=spec.seed, progress=images.progress)
+
+    def compute() -> UnitScores:
+        calibration = images.load(spec.score_images, spec.seed) if needed else None
+        groups = trace_groups(model, miss_edge=spec.drop_dependency == "residual")
+        return score(groups, spec.criterion, calibration, seed=spec.seed, progress=images.progress)
+
+    if images.store is None:
+        return compute()
+    asked = {
+        "model": images.source.lineage[-1].digest,
+        "criterion": spec.criterion,
+        "seed": spec.seed,
+        "drop_dependency": spec.drop_dependency,
+        "score_images": spec.score_images if needed else 0,
+        "skip_bad_images": images.skip,
+    }
+    return shared_scores(images.store, asked, compute)
 
 
 def _make_plan(

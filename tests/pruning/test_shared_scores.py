@@ -1,0 +1,107 @@
+"""Scores are computed once for all cuts of a model, by one process, and never read damaged."""
+
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dgprune.source import SourceSpec
+from pruning import prune_checkpoint
+from pruning.budgets import Budget
+from pruning.prune_checkpoint import PLAN, prune
+from pruning.ranking import UnitScores
+from pruning.shared_scores import shared_scores
+from pruning.spec import PruneSpec
+from tests.conftest import TinyChain
+
+ASKED = {"criterion": "l1", "model": "a"}
+
+
+def scores(value: float = 1.0, *, missed: bool = False) -> UnitScores:
+    parts = tuple(np.full((2, 3), value + i) for i in range(12))  # more than ten: sorted by number
+    return UnitScores(
+        width=np.full(4, value), qk=parts, value=parts, mlp=parts, width_after=np.ones(4) * missed
+    )
+
+
+def equal(one: UnitScores, other: UnitScores) -> bool:
+    return all(
+        np.array_equal(np.stack(getattr(one, name)), np.stack(getattr(other, name)))
+        for name in ("width", "qk", "value", "mlp", "width_after")
+    )
+
+
+def never() -> UnitScores:
+    raise AssertionError("computed again")
+
+
+def test_what_is_read_is_what_was_computed(tmp_path: Path) -> None:
+    first = shared_scores(tmp_path, ASKED, lambda: scores(missed=True))
+    assert equal(first, shared_scores(tmp_path, ASKED, never))
+    assert not list(tmp_path.glob("*.lock"))
+
+
+def test_other_scores_have_another_name(tmp_path: Path) -> None:
+    shared_scores(tmp_path, ASKED, scores)
+    other = shared_scores(tmp_path, {**ASKED, "model": "b"}, lambda: scores(2.0))
+    assert other.width[0] == 2
+    assert len(list(tmp_path.glob("scores-l1-*.safetensors"))) == 2
+
+
+@pytest.mark.parametrize("damage", ["torn", "empty", "foreign"])
+def test_a_damaged_file_is_made_again(tmp_path: Path, damage: str) -> None:
+    shared_scores(tmp_path, ASKED, scores)
+    (path,) = tmp_path.glob("scores-*")
+    if damage == "foreign":
+        shared_scores(tmp_path, {**ASKED, "model": "b"}, lambda: scores(2.0))
+        (other,) = set(tmp_path.glob("scores-*")) - {path}
+        path.write_bytes(other.read_bytes())
+    else:
+        path.write_bytes(path.read_bytes()[:-5] if damage == "torn" else b"")
+    assert shared_scores(tmp_path, ASKED, lambda: scores(3.0)).width[0] == 3
+
+
+def test_one_computes_while_the_others_wait(tmp_path: Path) -> None:
+    computed: list[int] = []
+
+    def slow() -> UnitScores:
+        computed.append(1)
+        time.sleep(0.2)
+        return scores()
+
+    threads = [
+        threading.Thread(target=shared_scores, args=(tmp_path, ASKED, slow)) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(computed) == 1
+
+
+def test_two_ratios_score_once_and_a_fresh_store_gives_the_same_plan(
+    chain: TinyChain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = SourceSpec(model=str(chain.dense), data=chain.data, target=chain.target)
+    calls: list[str] = []
+    whole = prune_checkpoint.score
+
+    def counted(groups, criterion, *more, **options):  # type: ignore[no-untyped-def]
+        calls.append(criterion)
+        return whole(groups, criterion, *more, **options)
+
+    monkeypatch.setattr(prune_checkpoint, "score", counted)
+
+    def plan(ratio: float, criterion: str, store: str) -> str:
+        budget = Budget(kind="ratio", value=ratio)
+        spec = PruneSpec(criterion=criterion, budget=budget, score_images=4)  # type: ignore[arg-type]
+        return (prune(source, spec, tmp_path / store).path / PLAN).read_text()
+
+    shared = [plan(ratio, "taylor", "shared") for ratio in (0.3, 0.6)]
+    assert calls == ["taylor"]
+    plan(0.3, "l1", "shared")
+    assert calls == ["taylor", "l1"]
+    assert shared[1] == plan(0.6, "taylor", "alone")
+    assert shared[0] != shared[1]
