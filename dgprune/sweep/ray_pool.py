@@ -15,7 +15,7 @@ from dgprune.errors import DgpruneError
 from dgprune.sweep.work import Outcome, Place, Task, attempt, pin_threads
 
 AUTO = "auto"
-_ANSWER_S = 10.0  # Ray itself tries for two minutes and then ends the process
+_ANSWER_S = 8.0  # Ray itself tries for two minutes and then ends the process
 _LOOK_S = 5.0  # how often the size of the cluster is asked for
 _CANCEL_S = 5.0
 _STORE_BYTES = 100 * 2**20  # cells hand over names of folders; Ray would take 30 % of the memory

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -61,8 +62,6 @@ def test_a_killed_sweep_on_ray_goes_on_to_the_same_records(spec: SweepSpec) -> N
     assert heard.lines[0].startswith("9 cells, ")
     assert (spec.out / "records.jsonl").read_bytes() == whole_run(spec)
     assert set(calls(spec.out).values()) == {1}
-    with pytest.raises(DgpruneError, match="0 GPU.*--gpus-per-cell"):
-        run(replace(of(spec, ["l1"]), gpus_per_cell=0.5))
 
 
 @RAY
@@ -76,6 +75,23 @@ def test_an_address_that_does_not_answer(spec: SweepSpec, silent: int, kind: str
     assert time.monotonic() - begun < 15  # the promise of --ray, not a speed
     assert addresses[kind] in str(error.value)
     assert not spec.out.exists()
+
+
+@pytest.mark.parametrize(("gpus", "cpus", "says"), [(0.5, 1, "0 GPU"), (0.0, 3, "2 CPU")])
+def test_a_cell_that_fits_no_cluster_is_refused(
+    spec: SweepSpec, monkeypatch: pytest.MonkeyPatch, gpus: float, cpus: int, says: str
+) -> None:
+    left: list[str] = []
+    cluster = SimpleNamespace(
+        remote=lambda **needs: lambda function: function,
+        cluster_resources=lambda: {"CPU": 2.0},
+        shutdown=lambda: left.append("it"),
+    )
+    monkeypatch.setattr("dgprune.sweep.ray_pool._connect", lambda address: cluster)
+    option = says.split()[1].lower()
+    with pytest.raises(DgpruneError, match=f"offers {says} in all .* lower --{option}s-per-cell"):
+        run(replace(spec, gpus_per_cell=gpus, cpus_per_cell=cpus))
+    assert left == ["it"]
 
 
 def test_ray_is_missing(spec: SweepSpec, monkeypatch: pytest.MonkeyPatch) -> None:
