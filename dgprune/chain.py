@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dgprune.progress import Progress
-from dgprune.recipe import Recipe, TrainRecipe
+from dgprune.recipe import BenchRecipe, DistillRecipe, Recipe, TrainRecipe
 from dgprune.stage import Done
 from dgprune.store import open_store
 
@@ -60,7 +60,7 @@ def run_chain(
     records = store / "records.jsonl"
 
     dense = runner.run(
-        "finetune", recipe.model, *domains, *into, *_model(recipe), *_training(recipe.dense)
+        "finetune", recipe.model, *domains, *into, *_model(recipe), *training_options(recipe.dense)
     ).path
     baseline = _ship(runner, recipe, dense, store)
     shipped = []
@@ -76,8 +76,8 @@ def run_chain(
             *domains,
             *into,
             *taught,
-            *_distillation(recipe),
-            *_training(recipe.recover),
+            *distillation_options(recipe.distill),
+            *training_options(recipe.recover),
         ).path
         shipped.append(_ship(runner, recipe, recovered, store))
     for artefact in (baseline, *shipped):  # the first is the A/A control
@@ -98,10 +98,16 @@ def _ship(runner: _Runner, recipe: Recipe, checkpoint: Path, store: Path) -> Pat
 
 
 def _model(recipe: Recipe) -> tuple[str, ...]:
-    return ("--weights", recipe.weights, "--image-size", str(recipe.image_size))
+    return model_options(recipe.weights, recipe.image_size)
 
 
-def _training(train: TrainRecipe) -> tuple[str, ...]:
+def model_options(weights: str, image_size: int) -> tuple[str, ...]:
+    """What belongs to a timm name, as `dgprune finetune` takes it."""
+    return ("--weights", weights, "--image-size", str(image_size))
+
+
+def training_options(train: TrainRecipe) -> tuple[str, ...]:
+    """A fine-tuning, as `dgprune finetune` takes it."""
     return (
         *("--epochs", str(train.epochs)),
         *("--lr", str(train.lr)),
@@ -113,18 +119,20 @@ def _training(train: TrainRecipe) -> tuple[str, ...]:
     )
 
 
-def _distillation(recipe: Recipe) -> tuple[str, ...]:
-    distill = recipe.distill
+def distillation_options(distill: DistillRecipe) -> tuple[str, ...]:
+    """A distillation, as `dgprune finetune` takes it beside `--teacher`."""
     return ("--distill-weight", str(distill.weight), "--temperature", str(distill.temperature))
 
 
 def _bench(recipe: Recipe, records: Path) -> tuple[str, ...]:
-    bench = recipe.bench
+    where = ("--data", recipe.data, "--seed", str(recipe.seed), "--records", str(records))
+    return (*where, *bench_options(recipe.bench))
+
+
+def bench_options(bench: BenchRecipe) -> tuple[str, ...]:
+    """A measurement of latency, as `dgprune bench` takes it."""
     return (
-        *("--data", recipe.data),
         *("--batch", ",".join(map(str, bench.batch))),
         *("--tier", bench.tier),
         *("--threads", str(bench.threads)),
-        *("--seed", str(recipe.seed)),
-        *("--records", str(records)),
     )

@@ -98,13 +98,76 @@ def run(
 
 
 @app.command()
+def sweep(
+    plan: Annotated[Path, typer.Argument(metavar="PLAN.toml", help="See `dgprune recipe`.")],
+    out: ChainOut = Path("runs/sweep"),
+    jobs: Annotated[
+        int | None, typer.Option(metavar="N", help="Cells at a time on this machine (default: 1).")
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(metavar="auto|HOST:PORT", help="Or: cells on a Ray cluster."),
+    ] = None,
+    gpus_per_cell: Annotated[
+        float | None, typer.Option(help="With --ray: GPUs a cell, such as 0.25 (default: 0).")
+    ] = None,
+    cpus_per_cell: Annotated[int, typer.Option(help="Threads a cell.")] = 1,
+    retries: Annotated[
+        int, typer.Option(help="More tries of a cell that crashed or whose worker was lost.")
+    ] = 2,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on, and refuse where there is nothing to go on.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what is done and left, and how long it takes.")
+    ] = False,
+    skip_bad_images: SkipBadImages = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> Done:
+    """Run a grid of runs as cells that are made once; run again, it goes on where it stopped."""
+    from dgprune.sweep.plan import read_plan
+    from dgprune.sweep.sweep import SweepSpec, failure_lines, plan_only
+    from dgprune.sweep.sweep import sweep as run
+
+    if ray is not None and jobs is not None:
+        raise DgpruneError("--jobs and --ray exclude each other; give one of them")
+    if ray is None and gpus_per_cell is not None:
+        raise DgpruneError("--gpus-per-cell does nothing without --ray; add that or remove it")
+    spec = SweepSpec(
+        plan=plan,
+        out=out,
+        jobs=1 if jobs is None else jobs,
+        ray=ray,
+        cpus_per_cell=cpus_per_cell,
+        gpus_per_cell=gpus_per_cell or 0.0,
+        retries=retries,
+        resume=resume,
+        skip_bad_images=skip_bad_images,
+    )
+    for found in read_plan(plan).recipes():
+        _check(found, str(plan))
+    progress = progress_for(quiet=quiet)
+    if dry_run:
+        return finish(plan_only(spec, progress), as_json=as_json)
+    done = run(spec, partial(_step, quiet=True), progress)
+    for line in failure_lines(spec, done.summary):
+        progress_for(quiet=False).line(line)
+    return finish(done, as_json=as_json)
+
+
+@app.command()
 def recipe(
     name: Annotated[str, typer.Argument(metavar="[NAME]", help="Nothing lists the names.")] = "",
 ) -> None:
-    """Print a recipe with every default written out."""
+    """Print a recipe, or a plan for `sweep`, with every default written out."""
     from dgprune.recipe import recipe_names, recipe_text
+    from dgprune.sweep.plan import plan_names, plan_text
 
-    typer.echo(recipe_text(name) if name else "\n".join(recipe_names()))
+    if name in plan_names():
+        typer.echo(plan_text(name))
+    else:
+        typer.echo(recipe_text(name) if name else "\n".join([*recipe_names(), *plan_names()]))
 
 
 @app.command()
@@ -131,7 +194,10 @@ def invoke(arguments: Sequence[str]) -> Any:
 
 def _check(recipe: Recipe, where: str) -> None:
     """Raises DgpruneError for any value that a later step would refuse."""
+    from dgprune.models import require_supported_name
+
     try:
+        require_supported_name(recipe.model)
         pruning.cli.check_recipe(recipe)
         benchmark.cli.check_recipe(recipe)
     except DgpruneError as error:

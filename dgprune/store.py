@@ -6,8 +6,8 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from dgprune.errors import DgpruneError
@@ -52,9 +52,39 @@ def _remove_left_by_killed_runs(folder: Path) -> None:
     for path in folder.glob("*.tmp"):
         try:
             with locked(path, wait=False):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+                _remove(path)
         except OSError:
             continue  # in use, or gone meanwhile
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _own_temporary(final: Path, make: Callable[[Path], None]) -> Iterator[Path]:
+    """A temporary of `final`, made by `make` and locked.
+
+    Another process that opens the store may take one away that is made but not yet locked; it is
+    made again then.
+    """
+    while True:
+        temporary = _temporary(final)
+        try:
+            make(temporary)
+            with ExitStack() as stack:
+                try:
+                    stack.enter_context(locked(temporary))
+                except FileNotFoundError:
+                    continue
+                if temporary.exists():
+                    yield temporary
+                    return
+        finally:
+            _remove(temporary)
 
 
 @contextmanager
@@ -114,20 +144,17 @@ def new_folder(final: Path, option: str = "--out") -> Iterator[Path]:
     Where another process made `final` meanwhile, its folder stays: equal names hold equal work.
     `option` names the place in an error.
     """
-    temporary = _temporary(final)
-    with explained(final, option):
-        try:
-            temporary.mkdir(parents=True)
-            with locked(temporary):
-                yield temporary
-                for path in temporary.rglob("*"):
-                    if path.is_file():
-                        _sync(path)
-                if not final.exists():
-                    temporary.replace(final)
-                    _sync(final.parent)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+    with (
+        explained(final, option),
+        _own_temporary(final, lambda path: path.mkdir(parents=True)) as temporary,
+    ):
+        yield temporary
+        for path in temporary.rglob("*"):
+            if path.is_file():
+                _sync(path)
+        if not final.exists():
+            temporary.replace(final)
+            _sync(final.parent)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -140,16 +167,10 @@ def write_bytes(path: Path, data: bytes, option: str = "--out") -> None:
 
     `option` names the file in an error.
     """
-    temporary = _temporary(path)
-    with explained(path, option):
-        try:
-            temporary.touch()
-            with locked(temporary):
-                temporary.write_bytes(data)
-                _sync(temporary)
-                temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+    with explained(path, option), _own_temporary(path, Path.touch) as temporary:
+        temporary.write_bytes(data)
+        _sync(temporary)
+        temporary.replace(path)
 
 
 def append_lines(path: Path, lines: Sequence[str], option: str = "--records") -> None:

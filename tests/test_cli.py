@@ -23,7 +23,7 @@ from tests.conftest import TinyChain, make_folder
 
 COMMANDS = (
     *("finetune", "prune", "export", "evaluate", "bench", "profile", "report", "verify", "doctor"),
-    *("quickstart", "run", "recipe", "inspect", "data"),
+    *("quickstart", "run", "sweep", "recipe", "inspect", "data"),
 )
 TINY = """
 model = "vit_micro_patch4_32"

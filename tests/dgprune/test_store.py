@@ -1,10 +1,13 @@
 """Folders and files are whole or absent."""
 
 import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from dgprune import store as store_module
 from dgprune.checkpoint import open_checkpoint
 from dgprune.errors import DgpruneError
 from dgprune.progress import SILENT
@@ -28,6 +31,34 @@ def test_a_stale_temporary_folder_of_a_killed_run_is_removed(tmp_path: Path) -> 
         left = {path.name.split(".")[0] for path in store.iterdir()}
         assert left == {"dgprune-store", "living"}
     assert {path.name for path in store.iterdir()} == {"dgprune-store.txt", "living"}
+
+
+def test_a_temporary_taken_away_before_it_was_locked_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process opens the store between the two."""
+    store, swept = open_store(tmp_path / "store"), 0
+    locked = store_module._locked
+
+    @contextmanager
+    def sweeps_before_it_locks(path: Path, *, wait: bool = True) -> Iterator[None]:
+        nonlocal swept
+        if wait and swept < 3:
+            swept += 1
+            monkeypatch.setattr(store_module, "_locked", locked)
+            open_store(store)
+            assert not path.exists()
+            monkeypatch.setattr(store_module, "_locked", sweeps_before_it_locks)
+        with locked(path, wait=wait):
+            yield
+
+    monkeypatch.setattr(store_module, "_locked", sweeps_before_it_locks)
+    with new_folder(store / "made") as folder:
+        (folder / "file").write_text("x")
+    write_text(store / "text", "y")
+    assert swept == 3
+    assert (store / "made" / "file").read_text() == "x"
+    assert {path.name for path in store.iterdir()} == {"dgprune-store.txt", "made", "text"}
 
 
 def test_a_store_made_for_work_that_fails_is_taken_away(tmp_path: Path) -> None:

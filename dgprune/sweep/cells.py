@@ -1,0 +1,142 @@
+"""The cells of a sweep: units of work that are named by the digest of all that they depend on."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from dgprune.chain import distillation_options, model_options, training_options
+from dgprune.data import DataSet, open_data
+from dgprune.errors import DgpruneError
+from dgprune.schema import digest, file_sha256
+from dgprune.sweep.plan import ALL, Plan, PlannedModel, PlannedPruning
+
+Kind = Literal["dense", "pruned"]
+DENSE, PREVIOUS = "{dense}", "{previous}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One model of the grid, from what it starts from to the accuracy of its exported file.
+
+    `stages` are commands without what is equal for a whole sweep (data, store); in them `{dense}`
+    stands for the checkpoint of the cell `parent`, `{previous}` for what the stage before made.
+    """
+
+    id: str
+    kind: Kind
+    model: str
+    target: str
+    seed: int
+    label: str
+    stages: tuple[tuple[str, ...], ...]
+    export: tuple[str, ...]
+    parent: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What a person reads: model, held-out domain, seed, pruning."""
+        return f"{self.model}, {self.target} held out, seed {self.seed}: {self.label}"
+
+
+def cells_of(plan: Plan, *, skip_bad_images: bool = False) -> list[Cell]:
+    """Every cell of `plan` once, in its order, each parent before its children.
+
+    Raises DgpruneError where the data cannot be opened or lacks a domain that is to be held out.
+    """
+    data = open_data(plan.data)
+    found: dict[str, Cell] = {}
+    for model in plan.model:
+        weights = _identity(model)
+        for target in _targets(plan, data):
+            for seed in plan.seeds:
+                asked = [data.name, data.file_digest, weights, target, seed, skip_bad_images]
+                dense = _named(_dense(plan, model, target, seed), asked)
+                for cell in (dense, *(_named(c, asked) for c in _pruned(plan, dense))):
+                    found.setdefault(cell.id, cell)
+    return list(found.values())
+
+
+def _targets(plan: Plan, data: DataSet) -> tuple[str, ...]:
+    targets = data.domains if plan.targets == (ALL,) else plan.targets
+    for target in targets:
+        data.of_domain(target)
+    return targets
+
+
+def _identity(model: PlannedModel) -> str:
+    """What tells two weights apart whatever their path: the digest of a file, or the word."""
+    path = Path(model.weights)
+    if path.suffix != ".safetensors":
+        return model.weights
+    if not path.is_file():
+        raise DgpruneError(f"weights {path} of {model.name}: no such file; correct the path")
+    return file_sha256(path)
+
+
+def _named(cell: Cell, asked: list[object]) -> Cell:
+    """The cell under the digest of its commands, its parent, and `asked`, which is beside them."""
+    stages = [_without_path(stage) for stage in cell.stages]
+    return replace(cell, id=digest([stages, cell.export, cell.parent, asked])[:16])
+
+
+def _without_path(stage: tuple[str, ...]) -> list[str]:
+    """The command, the path of its weights left out: their content counts."""
+    at = stage.index("--weights") + 1 if "--weights" in stage else len(stage)
+    return [*stage[:at], *stage[at + 1 :]]
+
+
+def _export(plan: Plan) -> tuple[str, ...]:
+    return ("--format", plan.export.format, "--precision", plan.export.precision)
+
+
+def _dense(plan: Plan, model: PlannedModel, target: str, seed: int) -> Cell:
+    where = Path(model.weights).absolute()  # a worker may run in another folder
+    weights = str(where) if where.is_file() else model.weights
+    finetune = ("finetune", model.name, *model_options(weights, model.image_size))
+    return Cell(
+        id="",
+        kind="dense",
+        model=f"{model.name} at {model.image_size} px",
+        target=target,
+        seed=seed,
+        label="dense",
+        stages=((*finetune, *training_options(plan.dense)),),
+        export=_export(plan),
+    )
+
+
+def _pruned(plan: Plan, dense: Cell) -> Iterator[Cell]:
+    for part in plan.prune:
+        for ranking in part.rankings:
+            for ratio in part.ratios:
+                for criterion in part.criteria:
+                    yield replace(
+                        dense,
+                        kind="pruned",
+                        label=_label(part, criterion, ranking, ratio),
+                        stages=_pruning(plan, part, criterion, ranking, ratio),
+                        parent=dense.id,
+                    )
+
+
+def _label(part: PlannedPruning, criterion: str, ranking: str, ratio: float) -> str:
+    engine = "" if part.engine == "dgprune" else "tp-"
+    return f"{engine}{criterion}-{ranking}-{100 * ratio:g}"
+
+
+def _pruning(
+    plan: Plan, part: PlannedPruning, criterion: str, ranking: str, ratio: float
+) -> tuple[tuple[str, ...], ...]:
+    wanted = ("--criterion", criterion, "--ranking", ranking, "--ratio", str(ratio))
+    scored = ("--score-images", str(part.score_images), "--refit" if part.refit else "--no-refit")
+    engine = () if part.engine == "dgprune" else ("--engine", part.engine)
+    taught = ("--teacher", DENSE) if plan.distill.weight else ()
+    return (
+        ("prune", DENSE, *wanted, *scored, *engine),
+        (
+            *("finetune", PREVIOUS, *taught),
+            *distillation_options(plan.distill),
+            *training_options(plan.recover),
+        ),
+    )

@@ -1,0 +1,139 @@
+"""A plan: the grid of a sweep in one TOML file, with every choice written out."""
+
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dgprune.artefact import FORMATS, PRECISIONS
+from dgprune.errors import DgpruneError
+from dgprune.recipe import BenchRecipe, DistillRecipe, PruneRecipe, Recipe, TrainRecipe
+from dgprune.schema import decode, nearest
+
+_FOLDER = Path(__file__).parent / "plans"
+_ENGINES = ("dgprune", "torch-pruning")
+ALL = "all"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedModel:
+    """A timm name, where its weights come from, and its input size in pixels."""
+
+    name: str
+    weights: str
+    image_size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedPruning:
+    """Some cells of the grid: every criterion under every ranking at every ratio."""
+
+    criteria: tuple[str, ...]
+    rankings: tuple[str, ...]
+    ratios: tuple[float, ...]
+    score_images: int
+    refit: bool
+    engine: str = "dgprune"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedExport:
+    """The file that is made of every model, and measured."""
+
+    format: str = "onnx"
+    precision: str = "fp32"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Models x targets x seeds, each dense and under every pruning.
+
+    `targets` of "all" are all domains of the data. Without `prune`, or with an empty list in it,
+    models stay dense; without `bench` no latency is measured.
+    """
+
+    data: str
+    targets: tuple[str, ...]
+    seeds: tuple[int, ...]
+    model: tuple[PlannedModel, ...]
+    dense: TrainRecipe
+    recover: TrainRecipe
+    distill: DistillRecipe
+    prune: tuple[PlannedPruning, ...] = ()
+    export: PlannedExport = PlannedExport()
+    bench: BenchRecipe | None = None
+
+    def recipes(self) -> list[Recipe]:
+        """The plan as recipes, one a model and seed: their values are what later steps check."""
+        grid = tuple(
+            PruneRecipe(
+                criteria=part.criteria,
+                ratios=part.ratios,
+                ranking=ranking,
+                score_images=part.score_images,
+                refit=part.refit,
+            )
+            for part in self.prune
+            for ranking in part.rankings
+        )
+        return [
+            Recipe(
+                model=model.name,
+                weights=model.weights,
+                image_size=model.image_size,
+                data=self.data,
+                target=self.targets[0],
+                seed=seed,
+                dense=self.dense,
+                prune=grid,
+                recover=self.recover,
+                distill=self.distill,
+                bench=self.bench or BenchRecipe(batch=(1,), tier="smoke", threads=1),
+            )
+            for model in self.model
+            for seed in self.seeds
+        ]
+
+
+def plan_names() -> list[str]:
+    """Names of the plans that come with dgprune."""
+    return sorted(path.stem for path in _FOLDER.glob("*.toml"))
+
+
+def plan_text(name: str) -> str:
+    """The TOML of a plan that comes with dgprune."""
+    return (_FOLDER / f"{name}.toml").read_text(encoding="utf-8").rstrip()
+
+
+def read_plan(path: Path) -> Plan:
+    """The plan in a file; raises DgpruneError where a key is missing, unknown or wrong."""
+    try:
+        value = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise DgpruneError(f"{path} is not TOML: {error}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        hint = f"; `dgprune recipe {path}` prints one" if str(path) in plan_names() else ""
+        raise DgpruneError(f"{path}: cannot be read as a plan ({error}){hint}") from None
+    plan: Plan = decode(Plan, value, where=str(path))
+    _check(plan, str(path))
+    return plan
+
+
+def _check(plan: Plan, where: str) -> None:
+    for key in ("model", "targets", "seeds"):
+        if not getattr(plan, key):
+            raise DgpruneError(f"{where}: {key} is empty; name one or more")
+    if ALL in plan.targets and len(plan.targets) > 1:
+        raise DgpruneError(f'{where}: targets has "all" beside others; name either')
+    _require_known(where, "export.format", plan.export.format, FORMATS)
+    _require_known(where, "export.precision", plan.export.precision, PRECISIONS)
+    for part in plan.prune:
+        _require_known(where, "prune.engine", part.engine, _ENGINES)
+        if part.engine == "torch-pruning" and part.refit:
+            raise DgpruneError(f"{where}: prune.engine torch-pruning needs refit = false")
+
+
+def _require_known(where: str, key: str, value: str, known: Sequence[str]) -> None:
+    if value not in known:
+        hint = nearest(value, known)
+        raise DgpruneError(f"{where}: {key} {value!r} must be one of {', '.join(known)}{hint}")

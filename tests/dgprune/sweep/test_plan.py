@@ -1,0 +1,159 @@
+"""Plans and their cells: what is one cell, what is refused, how long it will take."""
+
+from pathlib import Path
+
+import pytest
+
+from dgprune.errors import DgpruneError
+from dgprune.sweep.cells import Cell, cells_of
+from dgprune.sweep.estimate import Estimate, duration
+from dgprune.sweep.journal import Ended
+from dgprune.sweep.plan import Plan, plan_names, plan_text, read_plan
+from tests.dgprune.sweep.trivial import write_plan
+
+
+@pytest.fixture
+def plan(data_folder: Path, tmp_path: Path) -> Path:
+    return write_plan(tmp_path / "plan.toml", data_folder)
+
+
+def changed(plan: Path, old: str, new: str) -> Path:
+    text = plan.read_text()
+    assert old in text
+    other = plan.with_name("changed.toml")
+    other.write_text(text.replace(old, new, 1))
+    return other
+
+
+def read(plan: Path) -> list[Cell]:
+    return cells_of(read_plan(plan))
+
+
+def test_the_grid_is_every_combination_behind_its_dense_model(plan: Path) -> None:
+    cells = read(changed(plan, 'rankings = ["global"]', 'rankings = ["global", "local"]'))
+    assert len(cells) == 3 * 2 * (1 + 2 * 2)
+    ids = [cell.id for cell in cells]
+    assert len(set(ids)) == len(ids)
+    for number, cell in enumerate(cells):
+        assert (cell.parent is None) == (cell.kind == "dense")
+        assert cell.parent is None or cell.parent in ids[:number]
+
+
+@pytest.mark.parametrize("what", ["criteria", "rankings", "ratios"])
+def test_an_empty_list_leaves_the_dense_models(plan: Path, what: str) -> None:
+    line = next(line for line in plan.read_text().splitlines() if line.startswith(what))
+    assert [cell.kind for cell in read(changed(plan, line, f"{what} = []"))] == ["dense"] * 6
+
+
+def test_cells_asked_for_twice_are_one(plan: Path) -> None:
+    assert len(read(changed(plan, "seeds = [0, 1]", "seeds = [0, 1, 0]"))) == len(read(plan))
+
+
+def test_a_cell_is_named_by_all_that_it_depends_on(plan: Path, tmp_path: Path) -> None:
+    def ids(old: str, new: str, kind: str) -> set[str]:
+        return {cell.id for cell in read(changed(plan, old, new)) if cell.kind == kind}
+
+    same = {kind: ids("", "", kind) for kind in ("dense", "pruned")}
+    for old, new in (
+        ("image_size = 32", "image_size = 64"),
+        ("[dense]\nepochs = 1", "[dense]\nepochs = 2"),
+        ("seeds = [0, 1]", "seeds = [2]"),
+        ('weights = "random"', 'weights = "pretrained"'),
+        ("[distill]", '[export]\nformat = "openvino"\n[distill]'),
+    ):
+        assert not same["dense"] & ids(old, new, "dense"), new
+        assert not same["pruned"] & ids(old, new, "pruned"), new
+    for old, new in (
+        ("[recover]\nepochs = 1", "[recover]\nepochs = 2"),
+        ("weight = 0.5", "weight = 0.0"),
+        ("ratios = [0.5]", "ratios = [0.6]"),
+        ("score_images = 4", "score_images = 5"),
+        ("refit = false", 'refit = false\nengine = "torch-pruning"'),
+    ):
+        assert same["dense"] == ids(old, new, "dense"), new
+        assert not same["pruned"] & ids(old, new, "pruned"), new
+    plain, careful = read_plan(plan), cells_of(read_plan(plan), skip_bad_images=True)
+    assert not {cell.id for cell in cells_of(plain)} & {cell.id for cell in careful}
+
+
+def test_weights_count_by_their_bytes_and_not_by_their_path(plan: Path, tmp_path: Path) -> None:
+    found = []
+    for name, content in (("a", b"1"), ("b", b"1"), ("c", b"2")):
+        (tmp_path / f"{name}.safetensors").write_bytes(content)
+        file = changed(plan, '"random"', f'"{tmp_path / name}.safetensors"')
+        found.append([cell.id for cell in read(file)])
+    assert found[0] == found[1]
+    assert not set(found[0]) & set(found[2])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("targets =", "taget =", "taget 'targets'"),
+        ("rankings =", "ranking =", "prune.0.ranking 'rankings'"),
+        ("[recover]\nepochs", "[recover]\nepoch", "recover.epoch 'epochs'"),
+        ("name =", "nam =", "model.0.nam 'name'"),
+        ("[distill]", '[export]\nform = "onnx"\n[distill]', "export.form 'format'"),
+        ("[distill]", '[export]\nformat = "onxx"\n[distill]', "export.format 'onnx'"),
+        ("refit = false", 'refit = true\nengine = "torch-pruning"', "refit = false"),
+        ("seeds = [0, 1]", "seeds = []", "seeds empty"),
+        ('["all"]', '["all", "domain1"]', "targets"),
+        ("epochs = 1", "epochs = ", "TOML line"),
+    ],
+)
+def test_what_is_wrong_in_a_plan_is_named(plan: Path, old: str, new: str, says: str) -> None:
+    file = changed(plan, old, new)
+    with pytest.raises(DgpruneError) as error:
+        read(file)
+    assert [text for text in (str(file), *says.split()) if text not in str(error.value)] == []
+
+
+def test_a_domain_that_the_data_lacks_is_named(plan: Path) -> None:
+    with pytest.raises(DgpruneError, match="'domian1'.*did you mean 'domain1'"):
+        read(changed(plan, '["all"]', '["domian1"]'))
+
+
+@pytest.mark.parametrize("name", plan_names())
+def test_plans_that_come_along_parse(name: str, tmp_path: Path) -> None:
+    (tmp_path / "plan.toml").write_text(plan_text(name))
+    plan: Plan = read_plan(tmp_path / "plan.toml")
+    assert plan.recipes()
+
+
+def test_the_plan_of_digits_is_the_whole_grid(tmp_path: Path) -> None:
+    (tmp_path / "plan.toml").write_text(plan_text("sweep-digits"))
+    kinds = [cell.kind for cell in read(tmp_path / "plan.toml")]
+    assert (kinds.count("dense"), kinds.count("pruned")) == (6 * 2, 5 * 3 * 2 * 6 * 2)
+
+
+def test_the_estimate_uses_whole_cells_of_the_same_kind(plan: Path) -> None:
+    cells = read(plan)
+    estimate = Estimate()
+    for cell in cells:
+        estimate.add(cell)
+    assert estimate.remaining(2) == (0.0, 18)
+
+    def ended(cell: Cell, seconds: float, *, whole: bool) -> Ended:
+        return Ended(
+            cell=cell.id,
+            kind=cell.kind,
+            model=cell.model,
+            name=cell.name,
+            state="done",
+            seconds=seconds,
+            whole=whole,
+            where="here:1",
+        )
+
+    estimate.measured([ended(cells[0], 10, whole=True), ended(cells[0], 0.1, whole=False)])
+    assert estimate.remaining(2) == (6 * 10 / 2, 12)
+    estimate.measured([ended(cells[1], 4, whole=True), ended(cells[2], 8, whole=True)])
+    assert estimate.remaining(2) == ((6 * 10 + 12 * 6) / 2, 0)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(3, "3 s"), (720, "12 min"), (11_100, "3 h 5 min"), (187_200, "2 d 4 h")],
+)
+def test_durations_read_well(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
