@@ -6,8 +6,8 @@ from pathlib import Path
 from dgprune.checkpoint import load_model, open_checkpoint, save_checkpoint
 from dgprune.data import Purpose, load_images
 from dgprune.data.images import Loading
-from dgprune.errors import DgpruneError
-from dgprune.lineage import Origin, next_step
+from dgprune.errors import DgpruneError, LeakError
+from dgprune.lineage import ORACLE, Origin, chosen_by_oracle, next_step
 from dgprune.models import rebuild, structure_of
 from dgprune.progress import SILENT, Progress
 from dgprune.schema import Json, canonical_json, decode, read_json
@@ -29,7 +29,7 @@ class FinetuneSpec:
 
 
 def finetune(spec: FinetuneSpec, out: Path, progress: Progress = SILENT) -> Done:
-    """A checkpoint folder under `out`; the target domain is never loaded."""
+    """A checkpoint folder under `out`; what is held out is never loaded."""
     source = open_source(spec.source)
     teacher = open_checkpoint(Path(spec.teacher)) if spec.teacher else None
     if teacher is None and spec.train.feature_weight:
@@ -37,13 +37,15 @@ def finetune(spec: FinetuneSpec, out: Path, progress: Progress = SILENT) -> Done
     if teacher is not None:
         _require_same_task(teacher.meta.origin, source.origin)
     asked: Json = {**spec.train.asked(), "teacher": teacher.meta.digest if teacher else None}
+    if teacher is not None and chosen_by_oracle(teacher.meta.lineage):
+        asked["teacher_selection"] = ORACLE
     if spec.source.skip_bad_images:
         asked["skip_bad_images"] = True
     step = next_step(source.lineage, "finetune", asked, source.origin)
 
     def build(folder: Path) -> None:
         progress.line(
-            f"fine-tuning {source.label} on {source.data.name} without {source.origin.target}"
+            f"fine-tuning {source.label} on {source.data.name} without {source.origin.held_out}"
         )
         model = source.load()
         task = _task(source, spec.source.skip_bad_images, progress)
@@ -66,6 +68,7 @@ def finetune(spec: FinetuneSpec, out: Path, progress: Progress = SILENT) -> Done
         )
 
     with store_at(out) as store:
+        source.split.require_intact(store)
         folder = store / f"finetuned-{source.label}-{step.digest[:12]}"
         done = run_stage(folder, open_checkpoint, build, progress)
         source.split.save(store)
@@ -73,6 +76,11 @@ def finetune(spec: FinetuneSpec, out: Path, progress: Progress = SILENT) -> Done
 
 
 def _require_same_task(teacher: Origin, student: Origin) -> None:
+    if teacher.target != student.target:
+        raise LeakError(
+            f"--teacher was made without {teacher.held_out} and has seen what the model must not "
+            f"({student.held_out}); train a teacher under the same --target and --protocol"
+        )
     for part in ("classes", "data_digest", "split_digest", "preprocessing"):
         if getattr(teacher, part) != getattr(student, part):
             raise DgpruneError(
@@ -82,9 +90,7 @@ def _require_same_task(teacher: Origin, student: Origin) -> None:
 
 
 def _task(source: Source, skip_bad_images: bool, progress: Progress) -> Task:
-    loading = Loading(
-        target=source.origin.target, skip_bad_images=skip_bad_images, progress=progress
-    )
+    loading = Loading(split=source.split, skip_bad_images=skip_bad_images, progress=progress)
     preprocessing = source.origin.preprocessing
     train_images = load_images(
         source.data, source.split.train, preprocessing, purpose=Purpose.TRAIN, loading=loading

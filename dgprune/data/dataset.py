@@ -32,7 +32,8 @@ class Reader(Protocol):
 class DataSet:
     """An opened data set.
 
-    `file_digest` is the digest of every sample's name and size in bytes.
+    `file_digest` is the digest of every sample's name and size in bytes. `root` is the folder that
+    the keys are files in, None where the samples are no files.
     """
 
     name: str
@@ -41,6 +42,7 @@ class DataSet:
     samples: tuple[Sample, ...]
     file_digest: str
     read: Reader
+    root: Path | None = None
 
     def of_domain(self, domain: str) -> tuple[Sample, ...]:
         """All samples of `domain`; raises DgpruneError where there is no such domain."""

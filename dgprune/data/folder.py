@@ -57,6 +57,7 @@ def image_folder(root: Path) -> DataSet:
         samples=samples,
         file_digest=digest_of_samples(samples, sizes),
         read=read,
+        root=root,
     )
 
 
