@@ -95,7 +95,7 @@ def test_schedule_warms_up_then_falls_to_zero() -> None:
 def test_a_teacher_that_has_seen_the_target_is_refused(chain: TinyChain, tmp_path: Path) -> None:
     source = SourceSpec(model=MICRO, weights="random", data=chain.data, target="domain0")
     spec = FinetuneSpec(source=source, train=SPEC, teacher=str(chain.dense))
-    with pytest.raises(DgpruneError, match="--teacher was made without domain domain2 and has seen"):
+    with pytest.raises(DgpruneError, match="without domain domain2 and has seen what"):
         finetune(spec, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
