@@ -6,6 +6,7 @@ import pytest
 
 from dgprune import cli
 from dgprune.artefact import open_artefact
+from dgprune.checkpoint import open_checkpoint
 from dgprune.errors import DgpruneError
 from dgprune.records import LatencyRecord, ProfileRecord, read_records
 from dgprune.stage import Done
@@ -54,6 +55,20 @@ def test_finetune_flags_change_the_training(chain: TinyChain, tmp_path: Path, fl
         weights = (done.path / "weights.safetensors").read_bytes()
         texts[-1] += str(hash(weights))
     assert texts[0] != texts[1]
+
+
+@pytest.mark.parametrize("command", ["finetune", "prune"])
+def test_the_protocol_changes_what_is_held_out(
+    chain: TinyChain, tmp_path: Path, command: str
+) -> None:
+    short = {"finetune": ("--epochs", "1"), "prune": ("--criterion", "l1", "--no-refit")}[command]
+    where = ("--data", chain.data, "--out", str(tmp_path), "--weights", "random", *short)
+    origins = [
+        open_checkpoint(run(command, MICRO, *where, *held_out).path).meta.origin
+        for held_out in (("--target", "domain2"), ("--protocol", "paper-like"))
+    ]
+    assert [origin.target for origin in origins] == ["domain2", ""]
+    assert origins[0].split_digest != origins[1].split_digest
 
 
 @pytest.mark.parametrize("flag", ["--distill-weight", "--temperature", "--feature-weight"])

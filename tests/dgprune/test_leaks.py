@@ -16,10 +16,12 @@ from benchmark.cells import LatencySpec
 from benchmark.latency import bench
 from benchmark.profile import profile
 from dgprune import cli
+from dgprune.checkpoint import open_checkpoint
 from dgprune.data import DataSet, Purpose, Sample, Split, leave_one_out, open_data, paper_like
 from dgprune.data.images import Loading, load_images
 from dgprune.data.leaks import copies, without_leaks
 from dgprune.errors import DgpruneError, LeakError
+from dgprune.lineage import chosen_by_oracle
 from dgprune.models import bare_model, preprocessing_of
 from dgprune.progress import Silent
 from dgprune.source import SourceSpec, open_source
@@ -355,6 +357,16 @@ def test_a_teacher_that_has_seen_the_target_is_refused(chain: TinyChain, tmp_pat
     with pytest.raises(LeakError, match="made without domain domain2 and has seen what"):
         finetune(spec, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_teacher_that_an_oracle_chose_leaves_its_mark(
+    chain: TinyChain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pruning.finetune_checkpoint.chosen_by_oracle", lambda lineage: True)
+    spec = FinetuneSpec(source=source(chain), train=SHORT, teacher=str(chain.dense))
+    lineage = open_checkpoint(finetune(spec, tmp_path / "out").path).meta.lineage
+    assert lineage[-1].spec["teacher_selection"] == "oracle"
+    assert chosen_by_oracle(lineage)
 
 
 @pytest.mark.shared

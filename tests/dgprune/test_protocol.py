@@ -178,6 +178,10 @@ def test_a_checkpoint_knows_its_protocol(in_domain: InDomain, tmp_path: Path) ->
     taught = ("--teacher", in_domain.dense, "--epochs", 1)
     healed = run("finetune", pruned.path, *where, *taught).path
     assert inspect_folder(healed)["protocol"] == "paper-like"
+    records = tmp_path / "r.jsonl"
+    timed = ("--tier", "smoke", "--batch", 1, "--records", records)
+    run("bench", in_domain.artefact, "--data", in_domain.data, *timed)
+    assert read_records(records)[0].record.subject.origin.protocol == "paper-like"
 
 
 def test_inspect_prints_the_protocol(
