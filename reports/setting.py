@@ -26,7 +26,7 @@ class Setting:
         if not self.oracle:
             return "" if self.target else "Paper-like split"
         chooser = "the unseen domain" if self.target else "in-domain test images"
-        return f"oracle selection ({chooser} chose the epoch)"
+        return f"Under oracle selection ({chooser} chose the epoch)"
 
     @property
     def held_out(self) -> str:

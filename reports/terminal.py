@@ -20,7 +20,7 @@ def show(summary: Json) -> None:
         header = [
             "file",
             _HEADINGS[key],
-            "sources",
+            "validation" if key == "in_domain_test_accuracy" else "sources",
             "MACs",
             *(f"speedup, batch {size}" for size in sizes),
         ]

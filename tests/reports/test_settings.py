@@ -105,7 +105,7 @@ def test_every_setting_has_a_table_of_its_own(found: tuple[Table, ...]) -> None:
     titles = [table.title for table in found]
     assert "domain2 held out" in titles[0] and "oracle" not in titles[0]
     assert titles[1].startswith("Paper-like split: ") and "20 % of every domain" in titles[1]
-    assert titles[3].startswith("oracle selection (the unseen domain chose the epoch): ")
+    assert titles[3].startswith("Under oracle selection (the unseen domain chose the epoch): ")
     for table in found:
         assert len(table.rows) == 2 and table.missing == 0 and table.dense is not None
         assert {chosen_by_oracle(row.subject.lineage) for row in table.rows} == {
