@@ -1,17 +1,17 @@
-"""The stage `evaluate`: accuracy of one file on every domain, source and unseen."""
+"""The stage `evaluate`: accuracy of one file on every domain, of validation and held-out images."""
 
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from benchmark.subject import OpenSubject, open_subject, proven
-from dgprune.data import DataSet, Purpose, Sample, Split, load_images, open_data
+from dgprune.data import DataSet, Purpose, Sample, load_images, open_data
 from dgprune.data.images import Images, Loading
 from dgprune.data.preprocessing import Floats
+from dgprune.data.split import Role
 from dgprune.environment import current_environment
 from dgprune.errors import DgpruneError
 from dgprune.progress import SILENT, Progress
@@ -40,7 +40,8 @@ class EvaluateSpec:
 
     subject: str
     data: str
-    target: str
+    target: str | None = None
+    protocol: str | None = None
     runtime: str | None = None
     provider: str | None = None
     allow_fallback: bool = False
@@ -57,10 +58,10 @@ class _Setting:
 
 
 def evaluate(spec: EvaluateSpec, records: Path, progress: Progress = SILENT) -> Done:
-    """Appends an accuracy record a domain to `records`: 20 % of each source, all of the target."""
+    """Appends an accuracy record a domain and role to `records`: of validation and held out."""
     subject = open_subject(Path(spec.subject))
     data = open_data(spec.data)
-    split = split_for(data, spec.target, subject.subject.origin)
+    split = split_for(data, spec.target, subject.subject.origin, spec.protocol)
     runtime = runtime_spec(
         subject.subject.format,
         spec.runtime,
@@ -78,6 +79,7 @@ def evaluate(spec: EvaluateSpec, records: Path, progress: Progress = SILENT) -> 
             "allow_fallback": spec.allow_fallback,
         }
     )
+    split.require_intact(records.parent)
     there = open_records(records)
     if any(entry.cell == cell for entry in there):
         progress.line(f"already done: accuracy of {subject.subject.label} in {records}")
@@ -86,16 +88,14 @@ def evaluate(spec: EvaluateSpec, records: Path, progress: Progress = SILENT) -> 
         subject=subject,
         data=data,
         runtime=runtime,
-        loading=Loading(
-            target=spec.target, skip_bad_images=spec.skip_bad_images, progress=progress
-        ),
+        loading=Loading(split=split, skip_bad_images=spec.skip_bad_images, progress=progress),
         batch_size=subject.form.batch or min(_BATCH, subject.form.largest or _BATCH),
     )
     with subject.run(runtime) as opened:
         proof = proven(opened, subject, runtime, setting.batch_size)
         found = [
-            _measure(setting, opened, proof, domain, samples)
-            for domain, samples in _by_domain(split).items()
+            _measure(setting, opened, proof, part, samples)
+            for part, samples in split.measured().items()
         ]
     append_records(records, cell, found)
     for record in found:
@@ -106,15 +106,12 @@ def evaluate(spec: EvaluateSpec, records: Path, progress: Progress = SILENT) -> 
     return Done(path=records, fresh=True, summary=_summary(read_records(records), cell))
 
 
-def _by_domain(split: Split) -> dict[str, list[Sample]]:
-    domains: dict[str, list[Sample]] = {}
-    for sample in [*split.validation, *split.held_out]:
-        domains.setdefault(sample.domain, []).append(sample)
-    return dict(sorted(domains.items()))
-
-
 def _measure(
-    setting: _Setting, runtime: Runtime, proof: Proof, domain: str, samples: Sequence[Sample]
+    setting: _Setting,
+    runtime: Runtime,
+    proof: Proof,
+    part: tuple[str, Role],
+    samples: Sequence[Sample],
 ) -> AccuracyRecord:
     subject = setting.subject.subject
     classes = len(subject.origin.classes)
@@ -131,14 +128,11 @@ def _measure(
         predicted = _logits(runtime, images, setting).argmax(1)
         np.add.at(confusion, (images.labels, predicted), 1)
         right += (predicted == images.labels).tolist()
-    role: Literal["target", "source-val"] = (
-        "target" if domain == setting.loading.target else "source-val"
-    )
     return AccuracyRecord(
         subject=subject,
         runtime=setting.runtime,
-        domain=domain,
-        role=role,
+        domain=part[0],
+        role=part[1],
         confusion=tuple(tuple(int(n) for n in row) for row in confusion),
         skipped=len(samples) - len(right),
         correct_hex=f"{int(''.join('1' if hit else '0' for hit in right), 2):x}",

@@ -8,8 +8,8 @@ from pathlib import Path
 from benchmark.cells import Cell
 from benchmark.subject import OpenSubject
 from dgprune.errors import DgpruneError
-from dgprune.lineage import spec_of
-from dgprune.records import AccuracyRecord, Entry
+from dgprune.judgement import of_held_out, unfit
+from dgprune.records import Entry
 
 _BUSY = 0.1  # of one core
 _LOOK_S = 0.5
@@ -25,8 +25,9 @@ def require_claimable(cells: Sequence[Cell], entries: Sequence[Entry]) -> None:
         raise DgpruneError("--tier claim is for a speedup; name the dense file with --baseline")
     _require_builds(first)
     for subject in (first.candidate, first.baseline):
-        _require_trained(subject)
+        _require_fit(subject)
         _require_accuracy(subject, entries)
+    _require_one_split(first.candidate, first.baseline)
     _require_quiet()
 
 
@@ -41,24 +42,33 @@ def _require_builds(cell: Cell) -> None:
             )
 
 
-def _require_trained(subject: OpenSubject) -> None:
-    if spec_of(subject.subject.lineage, "finetune") is None:
+def _require_fit(subject: OpenSubject) -> None:
+    reason = unfit(subject.subject)
+    if reason is not None:
         raise DgpruneError(
-            f"{subject.folder} was never trained on the data, and random weights back no claim; "
-            "use --tier default, or run dgprune finetune first"
+            f"{subject.folder} {reason}, which backs no claim; use --tier default, or run "
+            "dgprune finetune first, with --selection source-val"
+        )
+
+
+def _require_one_split(candidate: OpenSubject, baseline: OpenSubject) -> None:
+    mine, theirs = (s.subject.origin for s in (candidate, baseline))
+    if mine.split_digest != theirs.split_digest:
+        raise DgpruneError(
+            f"the arms were made under different splits ({mine.held_out} held out against "
+            f"{theirs.held_out}), so their accuracies cannot stand in one claim; use --tier default"
         )
 
 
 def _require_accuracy(subject: OpenSubject, entries: Sequence[Entry]) -> None:
-    """The accuracy on the unseen domain must be of these very bytes."""
-    for entry in entries:
-        record = entry.record
-        if isinstance(record, AccuracyRecord) and record.role == "target":
-            if record.subject.sha256 == subject.subject.sha256:
-                return
+    """The accuracy on what was held out must be of these very bytes."""
+    if of_held_out(subject.subject.sha256, entries):
+        return
+    origin = subject.subject.origin
+    option = f"--target {origin.target}" if origin.target else f"--protocol {origin.protocol}"
     raise DgpruneError(
         f"--tier claim needs the accuracy of {subject.folder} in the same --records; "
-        f"run dgprune evaluate on it first, with --target {subject.subject.origin.target}"
+        f"run dgprune evaluate on it first, with {option}"
     )
 
 

@@ -78,7 +78,7 @@ def pixels_of(spec: LatencySpec, cell: Cell, progress: Progress) -> Bytes:
     data = open_data(spec.data)
     split = split_for(data, origin.target, origin)
     needed = BATCHES * max(spec.batch_sizes)
-    loading = Loading(target=origin.target, skip_bad_images=spec.skip_bad_images, progress=progress)
+    loading = Loading(split=split, skip_bad_images=spec.skip_bad_images, progress=progress)
     images = load_images(
         data,
         balanced(split.validation, needed, seed=spec.seed),

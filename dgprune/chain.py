@@ -55,7 +55,7 @@ def run_chain(
         extra=("--skip-bad-images",) if skip_bad_images else (),
         total=3 + 4 * len(cells) + 1 + len(cells) + 1,
     )
-    domains = ("--data", recipe.data, "--target", recipe.target, "--seed", str(recipe.seed))
+    domains = (*recipe.where(), "--seed", str(recipe.seed))
     into = ("--out", str(store))
     records = store / "records.jsonl"
 
@@ -93,7 +93,7 @@ def _ship(runner: _Runner, recipe: Recipe, checkpoint: Path, store: Path) -> Pat
     data = ("--data", recipe.data)
     artefact = runner.run("export", str(checkpoint), *data, "--out", str(store)).path
     records = ("--records", str(store / "records.jsonl"))
-    runner.run("evaluate", str(artefact), *data, "--target", recipe.target, *records)
+    runner.run("evaluate", str(artefact), *recipe.where(), *records)
     return artefact
 
 

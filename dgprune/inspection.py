@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dgprune.artefact import is_artefact, open_artefact
 from dgprune.errors import DgpruneError
-from dgprune.lineage import LineageStep
+from dgprune.lineage import LineageStep, Origin
 from dgprune.schema import Json, encode
 from dgprune.structure import Structure, cost_of
 
@@ -15,7 +15,12 @@ def inspect_folder(folder: Path) -> Json:
     """All that is known of `folder`; raises DgpruneError where it is neither kind, or changed."""
     if is_artefact(folder):
         artefact = open_artefact(folder).artefact
-        return {"kind": "artefact", **encode(artefact), "cost": asdict(cost_of(artefact.structure))}
+        return {
+            "kind": "artefact",
+            "protocol": artefact.origin.protocol,
+            **encode(artefact),
+            "cost": asdict(cost_of(artefact.structure)),
+        }
     if (folder / "meta.json").is_file():
         from dgprune.checkpoint import open_checkpoint
 
@@ -23,6 +28,7 @@ def inspect_folder(folder: Path) -> Json:
         structure = checkpoint.structure
         return {
             "kind": "checkpoint",
+            "protocol": checkpoint.meta.origin.protocol,
             **encode(checkpoint.meta),
             "structure": encode(structure),
             "cost": asdict(cost_of(structure)),
@@ -65,7 +71,9 @@ def print_inspection(found: Json, *, as_json: bool) -> None:
         print(
             f"  block {index:<4} {block.num_heads} heads x {block.head_dim}, MLP {block.mlp_hidden}"
         )
-    print(f"  held out   {found['origin']['target']} of {found['origin']['data_name']}")
+    origin = decode(Origin, found["origin"], where=found["kind"])
+    print(f"  protocol   {origin.protocol}")
+    print(f"  held out   {origin.held_out} of {origin.data_name}")
     for value in found["lineage"]:
         step = decode(LineageStep, value, where=found["kind"])
         told = {k: v for k, v in step.spec.items() if isinstance(v, str | int | float)}

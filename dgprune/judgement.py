@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from dgprune.records import LatencyRecord
+from dgprune.lineage import chosen_by_oracle, spec_of
+from dgprune.records import AccuracyRecord, Entry, LatencyRecord, Subject
 from dgprune.statistics import (
     Interval,
     Verdict,
@@ -92,3 +93,25 @@ def control_of(record: LatencyRecord, records: Sequence[LatencyRecord]) -> Laten
         and other.environment == record.environment
     ]
     return fitting[-1] if fitting else None
+
+
+def unfit(subject: Subject) -> str | None:
+    """Why no claim may be made of a file, whatever is measured of it; None where one may."""
+    if spec_of(subject.lineage, "finetune") is None:
+        return "has random weights: it was never trained on the data"
+    if chosen_by_oracle(subject.lineage):
+        chooser = "the unseen domain" if subject.origin.target else "test images"
+        return f"was chosen by {chooser} (oracle selection)"
+    return None
+
+
+def of_held_out(sha256: str, entries: Sequence[Entry]) -> dict[str, Entry]:
+    """The newest evaluation of these very bytes on what was held out: a record a domain."""
+    found = [
+        (entry.record.domain, entry)
+        for entry in entries
+        if isinstance(entry.record, AccuracyRecord)
+        and entry.record.role != "source-val"
+        and entry.record.subject.sha256 == sha256
+    ]
+    return {domain: entry for domain, entry in found if entry.cell == found[-1][1].cell}

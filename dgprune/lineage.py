@@ -3,7 +3,10 @@
 from dataclasses import dataclass
 
 from dgprune.data.preprocessing import Preprocessing
+from dgprune.data.split import Protocol, protocol_of
 from dgprune.schema import Json, digest
+
+ORACLE = "oracle"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +20,10 @@ class LineageStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """What stays the same from dense to artefact: model, data, held-out domain, input."""
+    """What stays the same from dense to artefact: model, data, held-out domain, input.
+
+    `target` is "" where no domain is held out but images of each, under the protocol paper-like.
+    """
 
     model: str
     data_name: str
@@ -27,6 +33,16 @@ class Origin:
     target: str
     classes: tuple[str, ...]
     preprocessing: Preprocessing
+
+    @property
+    def protocol(self) -> Protocol:
+        """The protocol that the model was made under, which every accuracy of it is of."""
+        return protocol_of(self.target)
+
+    @property
+    def held_out(self) -> str:
+        """What no step may see, for a person."""
+        return f"domain {self.target}" if self.target else "20 % of every domain (paper-like)"
 
 
 def next_step(
@@ -50,3 +66,9 @@ def spec_of(lineage: tuple[LineageStep, ...], stage: str) -> Json | None:
         if step.stage == stage:
             return step.spec
     return None
+
+
+def chosen_by_oracle(lineage: tuple[LineageStep, ...]) -> bool:
+    """Whether what is held out chose the weights of any step, or of a teacher of one."""
+    keys = ("selection", "teacher_selection")
+    return any(step.spec.get(key) == ORACLE for step in lineage for key in keys)

@@ -11,7 +11,18 @@ Data = Annotated[
         metavar="DATA", help="rotated-digits, or a folder of the shape domain/class/image."
     ),
 ]
-Target = Annotated[str, typer.Option(metavar="DOMAIN", help="The domain that is held out.")]
+Target = Annotated[
+    str | None,
+    typer.Option(metavar="DOMAIN", help="The domain that is held out; none with paper-like."),
+]
+Protocol = Annotated[
+    str | None,
+    typer.Option(
+        metavar="P",
+        help="leave-one-domain-out, or paper-like: all domains trained on, 20 % of each held out "
+        "(default: the checkpoint's, or leave-one-domain-out).",
+    ),
+]
 Weights = Annotated[
     str | None,
     typer.Option(
@@ -27,7 +38,11 @@ Out = Annotated[Path, typer.Option(metavar="DIR", help="Folder that takes the re
 Records = Annotated[Path, typer.Option(metavar="FILE", help="Records file to append to.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything drawn at random.")]
 SkipBadImages = Annotated[
-    bool, typer.Option("--skip-bad-images", help="Leave unreadable images out instead of stopping.")
+    bool,
+    typer.Option(
+        "--skip-bad-images",
+        help="Leave unreadable images, and copies of held-out ones, out instead of stopping.",
+    ),
 ]
 RuntimeName = Annotated[
     str | None,

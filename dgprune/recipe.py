@@ -55,19 +55,28 @@ class BenchRecipe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """The chain: dense model, grid of pruned ones, recovery, export, measurements, report."""
+    """The chain: dense model, grid of pruned ones, recovery, export, measurements, report.
+
+    `protocol` may be left out; paper-like holds no domain out, so that it has no `target`.
+    """
 
     model: str
     weights: str
     image_size: int
     data: str
-    target: str
+    target: str | None = None
+    protocol: str = "leave-one-domain-out"
     seed: int
     dense: TrainRecipe
     prune: tuple[PruneRecipe, ...]
     recover: TrainRecipe
     distill: DistillRecipe
     bench: BenchRecipe
+
+    def where(self) -> tuple[str, ...]:
+        """The options that name data and protocol."""
+        target = () if self.target is None else ("--target", self.target)
+        return ("--data", self.data, *target, "--protocol", self.protocol)
 
     def cells(self) -> list[tuple[PruneRecipe, str, float]]:
         """Every pruned model once: its grid entry, criterion and ratio."""
@@ -122,6 +131,25 @@ def _parse(text: str, where: str) -> Recipe:
     except tomllib.TOMLDecodeError as error:
         raise DgpruneError(f"{where} is not TOML: {error}") from None
     recipe: Recipe = decode(Recipe, value, where=where)
+    _require_protocol(recipe, where)
     if not recipe.cells():
         raise DgpruneError(f"{where}: [[prune]] names no criterion or no ratio")
     return recipe
+
+
+def _require_protocol(recipe: Recipe, where: str) -> None:
+    from dgprune.data.split import PAPER_LIKE, PROTOCOLS  # images take a while to import
+
+    if recipe.protocol not in PROTOCOLS:
+        raise DgpruneError(
+            f"{where}: protocol {recipe.protocol!r} must be one of {', '.join(PROTOCOLS)}"
+            f"{nearest(recipe.protocol, PROTOCOLS)}"
+        )
+    if recipe.protocol == PAPER_LIKE and recipe.target is not None:
+        raise DgpruneError(
+            f"{where}: protocol {PAPER_LIKE} holds no domain out; remove target = {recipe.target!r}"
+        )
+    if recipe.protocol != PAPER_LIKE and recipe.target is None:
+        raise DgpruneError(
+            f"{where}: key 'target' is missing; add it, or protocol = \"{PAPER_LIKE}\""
+        )

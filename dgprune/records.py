@@ -53,8 +53,9 @@ class RuntimeSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccuracyRecord:
-    """Predictions of one file on one domain.
+    """Predictions of one file on one domain: images of it that select, or that are held out.
 
+    Held out are all of a `target`, or `test` images of a domain that is trained on.
     `confusion[t][p]` counts images of class t predicted as p; `correct_hex` holds one bit an image,
     in the order of the split's manifest (most significant bit first), for paired tests.
     """
@@ -62,7 +63,7 @@ class AccuracyRecord:
     subject: Subject
     runtime: RuntimeSpec
     domain: str
-    role: Literal["source-val", "target"]
+    role: Literal["source-val", "target", "test"]
     confusion: tuple[tuple[int, ...], ...]
     correct_hex: str
     environment: Environment

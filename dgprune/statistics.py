@@ -187,7 +187,12 @@ def throughput_knee(images_per_s: dict[int, float], share: float = 0.95) -> int 
 
 def accuracy_interval(record: AccuracyRecord, confidence: float = 0.95) -> Interval:
     """Accuracy with Wilson's score limits (Wilson 1927)."""
+    return share_interval(record.correct, record.images, confidence)
+
+
+def share_interval(correct: int, images: int, confidence: float = 0.95) -> Interval:
+    """The share `correct` of `images` with Wilson's score limits (Wilson 1927)."""
     from scipy.stats import binomtest
 
-    limits = binomtest(record.correct, record.images).proportion_ci(confidence, method="wilson")
-    return Interval(low=float(limits.low), estimate=record.accuracy, high=float(limits.high))
+    limits = binomtest(correct, images).proportion_ci(confidence, method="wilson")
+    return Interval(low=float(limits.low), estimate=correct / images, high=float(limits.high))

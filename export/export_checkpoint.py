@@ -45,6 +45,7 @@ def export(spec: ExportSpec, out: Path, progress: Progress = SILENT) -> Done:
         progress.line(_parity_line(sidecar.parity))
 
     with store_at(out) as store:
+        split.require_intact(store)
         name = f"artefact-{meta.label}-{spec.format}-{spec.precision}-{step.digest[:12]}"
         done = run_stage(store / name, open_artefact, build, progress)
     return replace(done, summary=_summary(open_artefact(done.path).artefact))

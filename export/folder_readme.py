@@ -64,6 +64,7 @@ def folder_readme(artefact: Artefact) -> str:
     """Markdown: identity, parity, and a program for a machine without torch and dgprune."""
     cost = cost_of(artefact.structure)
     origin = artefact.origin
+    held_out = repr(origin.target) if origin.target else "20 % of every domain"
     files = ", ".join(f"`{name}`" for name in artefact.files)
     lines = [
         f"# {artefact.label}: {origin.model}, {artefact.format} {artefact.precision}",
@@ -71,7 +72,7 @@ def folder_readme(artefact: Artefact) -> str:
         f"{files}: {artefact.size_bytes / 1e6:.1f} MB, {cost.macs_per_image / 1e6:.0f} M "
         f"multiply-accumulates an image, {len(origin.classes)} classes, "
         f"{origin.preprocessing.image_size} px, batch {artefact.batch}.",
-        f"Made with {origin.target!r} of {origin.data_name} held out. SHA-256 `{artefact.sha256}`.",
+        f"Made with {held_out} of {origin.data_name} held out. SHA-256 `{artefact.sha256}`.",
         "",
         _parity(artefact.parity),
         "",

@@ -1,4 +1,4 @@
-"""The images that an export may look at: of the source domains, never of the target."""
+"""The images that an export may look at: those that were trained on, never what is held out."""
 
 import hashlib
 from dataclasses import dataclass
@@ -106,7 +106,7 @@ class SourceImages:
 
     def _load(self, samples: tuple[Sample, ...], purpose: Purpose) -> Images:
         loading = Loading(
-            target=self.origin.target,
+            split=self.split,
             skip_bad_images=self.spec.skip_bad_images,
             progress=self.progress,
         )

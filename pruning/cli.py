@@ -10,6 +10,7 @@ from dgprune.options import (
     Data,
     ImageSize,
     Out,
+    Protocol,
     Quiet,
     Seed,
     SkipBadImages,
@@ -30,7 +31,8 @@ Model = Annotated[
 def finetune(
     model: Model,
     data: Data,
-    target: Target,
+    target: Target = None,
+    protocol: Protocol = None,
     out: Out = Path("runs"),
     weights: Weights = None,
     image_size: ImageSize = None,
@@ -95,6 +97,7 @@ def finetune(
         model=model,
         data=data,
         target=target,
+        protocol=protocol,
         weights=weights,
         image_size=image_size,
         seed=seed,
@@ -108,18 +111,17 @@ def prune(
     context: typer.Context,
     model: Model,
     data: Data,
-    target: Target,
+    target: Target = None,
+    protocol: Protocol = None,
     out: Out = Path("runs"),
     criterion: Annotated[
-        str | None,
-        typer.Option(help="fisher, hessian, taylor, l1, l2 or random (default: fisher)."),
+        str | None, typer.Option(help="fisher, hessian, taylor, l1, l2, random (default: fisher).")
     ] = None,
     ranking: Annotated[
         str | None, typer.Option(help="global, local or isomorphic (default: isomorphic).")
     ] = None,
     engine: Annotated[
-        str | None,
-        typer.Option(help="dgprune, or torch-pruning as the paper ran it (default: dgprune)."),
+        str | None, typer.Option(help="dgprune, or torch-pruning, as the paper (default: dgprune).")
     ] = None,
     ratio: Annotated[
         float | None, typer.Option(help="Share of all units to remove (default: 0.5).")
@@ -133,8 +135,7 @@ def prune(
         Path | None, typer.Option(metavar="FILE", help="Or: a saved plan.json, applied as it is.")
     ] = None,
     runtime: Annotated[
-        str | None,
-        typer.Option(help="Where it will run: onnxruntime, openvino or tensorrt; sets --align."),
+        str | None, typer.Option(help="Runs on onnxruntime, openvino, tensorrt; sets --align.")
     ] = None,
     batch: Annotated[int | None, typer.Option(help="Batch size of --speedup (default: 1).")] = None,
     threads: Annotated[int | None, typer.Option(help="Threads of --speedup (default: 1).")] = None,
@@ -142,8 +143,7 @@ def prune(
         int, typer.Option(help="Cuts, with training under the dense model between them.")
     ] = 1,
     schedule: Annotated[
-        str | None,
-        typer.Option(help="How --steps share the cut: cubic or linear (default: cubic)."),
+        str | None, typer.Option(help="How --steps share the cut: cubic, linear (default: cubic).")
     ] = None,
     step_epochs: Annotated[
         int | None, typer.Option(help="Epochs between two of --steps (default: 1).")
@@ -223,6 +223,7 @@ def prune(
         model=model,
         data=data,
         target=target,
+        protocol=protocol,
         weights=weights,
         image_size=image_size,
         seed=seed,

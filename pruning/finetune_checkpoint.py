@@ -1,13 +1,14 @@
 """The stage `finetune`: from a model or checkpoint to a fine-tuned checkpoint."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dgprune.checkpoint import Checkpoint, load_model, open_checkpoint, save_checkpoint
-from dgprune.data import Purpose, load_images
+from dgprune.data import Images, Purpose, Sample, load_images
 from dgprune.data.images import Loading
-from dgprune.errors import DgpruneError
-from dgprune.lineage import LineageStep, Origin, next_step
+from dgprune.errors import DgpruneError, LeakError
+from dgprune.lineage import ORACLE, LineageStep, Origin, chosen_by_oracle, next_step
 from dgprune.models import Transformer, Weights, rebuild, structure_of
 from dgprune.progress import SILENT, Progress
 from dgprune.schema import Json, canonical_json, decode, read_json
@@ -34,7 +35,7 @@ class FinetuneSpec:
 
 
 def finetune(spec: FinetuneSpec, out: Path, progress: Progress = SILENT) -> Done:
-    """A checkpoint folder under `out`; the target domain is never loaded.
+    """A checkpoint folder under `out`; what is held out is never loaded.
 
     Killed, the same call goes on where it was. Started by `torchrun`, all processes share each step
     and the first one writes. Raises DgpruneError where the loss stops being a number; the weights
@@ -52,18 +53,22 @@ def finetune(spec: FinetuneSpec, out: Path, progress: Progress = SILENT) -> Done
         if processes.rank > 0:
             return stage.help(out, processes)
         with store_at(out) as store:
+            source.split.require_intact(store)
             folder = store / f"finetuned-{source.label}-{step.digest[:12]}"
             processes.wait()
             done = run_stage(
                 folder, open_checkpoint, lambda made: stage.build(made, store, processes), progress
             )
             source.split.save(store)
+            stage.resume(store).clear()
             processes.wait()
     return Done(path=done.path, fresh=done.fresh, summary=_summary(done.path))
 
 
 def _asked(spec: FinetuneSpec, teacher: Checkpoint | None) -> Json:
     asked: Json = {**spec.train.asked(), "teacher": teacher.meta.digest if teacher else None}
+    if teacher is not None and chosen_by_oracle(teacher.meta.lineage):
+        asked["teacher_selection"] = ORACLE
     if spec.source.skip_bad_images:
         asked["skip_bad_images"] = True
     if count_of_processes() > 1:  # each draws its own views
@@ -83,28 +88,29 @@ class _Stage:
 
     def build(self, folder: Path, store: Path, processes: Processes) -> None:
         """Trains, and saves the checkpoint in `folder`."""
-        data, target = self.source.data.name, self.source.origin.target
-        self.progress.line(f"fine-tuning {self.source.label} on {data} without {target}")
-        resume = Resume(
-            path=store / f"training-{self.step.digest[:12]}.safetensors", name=self.step.digest
-        )
+        data, held_out = self.source.data.name, self.source.origin.held_out
+        self.progress.line(f"fine-tuning {self.source.label} on {data} without {held_out}")
         model = self.source.load()
         structure = structure_of(model, self.source.origin.model)
         try:
-            best, record = self.train(model, processes, resume)
+            best, record = self.train(model, processes, self.resume(store))
         except Diverged as error:
-            resume.clear()  # going on would end there again
+            self.resume(store).clear()  # going on would end there again
             kept = self._keep(structure, error.best, store)
             raise DgpruneError(f"{error}; {kept}") from error
         (folder / TRAINING).write_text(canonical_json(record) + "\n")
         self._save(folder, rebuild(structure, best), self.step)
-        resume.clear()
+
+    def resume(self, store: Path) -> Resume:
+        """Where the state of the training is kept until its checkpoint is there."""
+        path = store / f"training-{self.step.digest[:12]}.safetensors"
+        return Resume(path=path, name=self.step.digest)
 
     def train(
         self, model: Transformer, processes: Processes, resume: Resume
     ) -> tuple[Weights, TrainingRecord]:
         """The weights that are kept, and the record; every process runs this."""
-        task = _task(self.source, self.spec.source.skip_bad_images, self.progress)
+        task = _task(self.source, self.spec, self.progress)
         if self.teacher is not None:
             task = replace(task, teacher=load_model(self.teacher))
         return train(model, task, self.spec.train, self.progress, resume, processes)
@@ -114,8 +120,7 @@ class _Stage:
         processes.wait()
         folder = out / f"finetuned-{self.source.label}-{self.step.digest[:12]}"
         if not folder.exists():
-            path = out / f"training-{self.step.digest[:12]}.safetensors"
-            self.train(self.source.load(), processes, Resume(path=path, name=self.step.digest))
+            self.train(self.source.load(), processes, self.resume(out))
         processes.wait()
         return Done(path=folder, fresh=False, summary=_summary(folder))
 
@@ -143,6 +148,11 @@ class _Stage:
 
 
 def _require_same_task(teacher: Origin, student: Origin) -> None:
+    if teacher.target != student.target:
+        raise LeakError(
+            f"--teacher was made without {teacher.held_out} and has seen what the model must not "
+            f"({student.held_out}); train a teacher under the same --target and --protocol"
+        )
     for part in ("classes", "data_digest", "split_digest", "preprocessing"):
         if getattr(teacher, part) != getattr(student, part):
             raise DgpruneError(
@@ -151,28 +161,29 @@ def _require_same_task(teacher: Origin, student: Origin) -> None:
             )
 
 
-def _task(source: Source, skip_bad_images: bool, progress: Progress) -> Task:
+def _task(source: Source, spec: FinetuneSpec, progress: Progress) -> Task:
+    oracle = spec.train.selection == ORACLE
     loading = Loading(
-        target=source.origin.target, skip_bad_images=skip_bad_images, progress=progress
+        split=source.split,
+        oracle=oracle,
+        skip_bad_images=spec.source.skip_bad_images,
+        progress=progress,
     )
-    preprocessing = source.origin.preprocessing
-    train_images = load_images(
-        source.data, source.split.train, preprocessing, purpose=Purpose.TRAIN, loading=loading
-    )
+
+    def load(samples: Sequence[Sample], purpose: Purpose) -> Images:
+        where = source.data, samples, source.origin.preprocessing
+        return load_images(*where, purpose=purpose, loading=loading)
+
+    train_images = load(source.split.train, Purpose.TRAIN)
     seen = set(train_images.labels.tolist())
     unseen = [name for label, name in enumerate(source.origin.classes) if label not in seen]
     if unseen:
         raise DgpruneError(f"class {unseen[0]!r} has no image in any source domain; add some")
     return Task(
         train=train_images,
-        validation=load_images(
-            source.data,
-            source.split.validation,
-            preprocessing,
-            purpose=Purpose.SELECT,
-            loading=loading,
-        ),
-        preprocessing=preprocessing,
+        validation=load(source.split.validation, Purpose.SELECT),
+        preprocessing=source.origin.preprocessing,
+        oracle=load(source.split.held_out, Purpose.ORACLE) if oracle else None,
     )
 
 

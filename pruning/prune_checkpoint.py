@@ -89,6 +89,7 @@ def prune(
         )
 
     with store_at(out) as store:
+        source.split.require_intact(store)
         folder = store / f"pruned-{label}-{step.digest[:12]}"
         done = run_stage(folder, open_checkpoint, lambda made: build(made, store), progress)
         source.split.save(store)
@@ -125,17 +126,15 @@ class Images:
     progress: Progress
     store: Path | None = None
 
-    def load(self, count: int, seed: int) -> Calibration:
+    def load(self, count: int, seed: int, purpose: Purpose = Purpose.SCORE) -> Calibration:
         """`count` images and their labels, drawn by `seed`."""
         source, preprocessing = self.source, self.source.origin.preprocessing
         images = load_images(
             source.data,
             balanced(source.split.train, count, seed=seed),
             preprocessing,
-            purpose=Purpose.SCORE,
-            loading=Loading(
-                target=source.origin.target, skip_bad_images=self.skip, progress=self.progress
-            ),
+            purpose=purpose,
+            loading=Loading(split=source.split, skip_bad_images=self.skip, progress=self.progress),
         )
         return Calibration(
             inputs=torch.from_numpy(to_input(images.pixels, preprocessing)),
@@ -178,7 +177,7 @@ def _apply(model: Transformer, images: Images, spec: PruneSpec, plan: Plan) -> T
     keep_scale = spec.scale_attention == "keep"
     pruned = apply_plan(model, plan, name, keep_scale=keep_scale)
     if spec.refit and structure_of(pruned, name) != structure_of(model, name):
-        inputs = images.load(spec.refit_images, spec.seed).inputs
+        inputs = images.load(spec.refit_images, spec.seed, Purpose.REFIT).inputs
         refit(model, pruned, plan, inputs, keep_scale=keep_scale, progress=images.progress)
     return pruned
 

@@ -86,7 +86,7 @@ class Shipped:
         given += [] if source.image_size is None else ["--image-size", str(source.image_size)]
         pruned = self.invoke(
             [
-                *("prune", source.model, "--data", source.data, "--target", source.target),
+                *("prune", source.model, *source.where()),
                 *("--plan", str(saved), "--no-refit", "--seed", str(source.seed), "--out", store),
                 "--quiet",
                 *given,

@@ -203,10 +203,8 @@ class Training:
     def _oracle(self) -> float | None:
         if self.task.oracle is None:
             return None
-        (accuracy,) = self._score(
-            Pixels(images=self.task.oracle, device=self.device)
-        ).accuracy.values()
-        return accuracy
+        found = self._score(Pixels(images=self.task.oracle, device=self.device)).accuracy
+        return sum(found.values()) / len(found)
 
     def _tell(self, epoch: Epoch) -> None:
         """Says how it goes, where evaluations are so far apart that one waits for them."""

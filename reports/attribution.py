@@ -123,13 +123,15 @@ def _unaligned(structure: Structure) -> int:
     return sum(size % _ALIGNED != 0 for size in sizes)
 
 
-def attribution_section(entries: Sequence[Entry]) -> Section | None:
-    """The table of attributions; None where there is none."""
+def attribution_section(entries: Sequence[Entry], setting: str = "") -> Section | None:
+    """The table of attributions of one setting; None where there is none."""
     found = attributions(entries)
     if not found:
         return None
     return Section(
-        title="Where the speedup comes from",
+        title=f"{setting}: where the speedup comes from"
+        if setting
+        else "Where the speedup comes from",
         text="Only the speedup of pruning is pruning's. Precision is dense in this precision over "
         "dense in fp32, runtime is dense here over dense elsewhere; a dash was not measured. A "
         "reason stands where pruning's speedup is more than 25 % off the MACs ratio.",

@@ -3,8 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dgprune.judgement import control_of, doubts, interval_of, judge, noise_floor
-from dgprune.lineage import spec_of
+from dgprune.judgement import (
+    control_of,
+    doubts,
+    interval_of,
+    judge,
+    noise_floor,
+    of_held_out,
+    unfit,
+)
 from dgprune.records import AccuracyRecord, Entry, LatencyRecord, RuntimeSpec, Subject
 from dgprune.schema import Json, canonical_json, encode, seal
 from dgprune.statistics import Interval, Verdict, median_latency_s
@@ -15,7 +22,10 @@ SCHEMA = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimedFile:
-    """One arm: what it is, its cost, and its accuracy on the unseen domain."""
+    """One arm: what it is, its cost, and its accuracy on what was held out.
+
+    `accuracy_record` is the id of the record behind it, or ids joined by + of one a domain.
+    """
 
     label: str
     sha256: str
@@ -32,6 +42,7 @@ class Claim:
     """A speedup with its interval, on one runtime at one batch size, and what accuracy it costs.
 
     `record` and `control` are the ids of the latency records, as `accuracy_record` is of theirs.
+    `target` is "" under the protocol paper-like, whose accuracies are of in-domain test images.
     """
 
     statement: str
@@ -83,11 +94,16 @@ def claim_of(entry: Entry, entries: Sequence[Entry]) -> Claim | str:
     if reason is not None or interval is None or control is None or record.baseline is None:
         return f"{record.subject.label}, batch {record.batch_size}: {reason}"
     files = []
+    domains = set()
     for subject, arm in ((record.baseline, "baseline"), (record.subject, "candidate")):
-        seen = _accuracy(subject, entries)
-        if seen is None:
-            return f"{record.subject.label}: the unseen accuracy of {subject.label} is missing"
-        files.append(_file(subject, median_latency_s(record, arm), seen))  # type: ignore[arg-type]
+        found = of_held_out(subject.sha256, entries)
+        if not found:
+            kind = "unseen" if subject.origin.target else "test"
+            return f"{record.subject.label}: the {kind} accuracy of {subject.label} is missing"
+        domains.add(frozenset(found))
+        files.append(_file(subject, median_latency_s(record, arm), list(found.values())))  # type: ignore[arg-type]
+    if len(domains) > 1:
+        return f"{record.subject.label}: the arms were not measured on the same domains"
     floor = noise_floor(control)
     assert floor is not None
     name = record.runtime.name
@@ -116,8 +132,11 @@ def _refusal(record: LatencyRecord, control: LatencyRecord | None) -> str | None
     if record.baseline is None:
         return "it has no baseline"
     for subject in (record.subject, record.baseline):
-        if spec_of(subject.lineage, "finetune") is None:
-            return f"{subject.label} has random weights"
+        reason = unfit(subject)
+        if reason is not None:
+            return f"{subject.label} {reason}"
+    if record.subject.origin.split_digest != record.baseline.origin.split_digest:
+        return "the arms were made under different splits"
     rounds = [len({block.round for block in r.counted}) for r in record.replicas]
     least, each = record.spec.replicas, record.spec.rounds[0]
     if len(rounds) < least or min(rounds) < each:
@@ -131,27 +150,17 @@ def _refusal(record: LatencyRecord, control: LatencyRecord | None) -> str | None
     return f"something else ran than was asked: {fallen[0]}" if fallen else None
 
 
-def _accuracy(subject: Subject, entries: Sequence[Entry]) -> tuple[str, AccuracyRecord] | None:
-    """The newest accuracy of these very bytes on the unseen domain, and its id."""
-    for entry in reversed(entries):
-        record = entry.record
-        if isinstance(record, AccuracyRecord) and record.role == "target":
-            if record.subject.sha256 == subject.sha256:
-                return entry.id, record
-    return None
-
-
-def _file(subject: Subject, latency_s: float, seen: tuple[str, AccuracyRecord]) -> ClaimedFile:
-    identity, record = seen
+def _file(subject: Subject, latency_s: float, held_out: Sequence[Entry]) -> ClaimedFile:
+    measured = [e.record for e in held_out if isinstance(e.record, AccuracyRecord)]
     return ClaimedFile(
         label=subject.label,
         sha256=subject.sha256,
         size_bytes=subject.size_bytes,
         macs_per_image=cost_of(subject.structure).macs_per_image,
         median_latency_s=latency_s,
-        correct=record.correct,
-        images=record.images,
-        accuracy_record=identity,
+        correct=sum(record.correct for record in measured),
+        images=sum(record.images for record in measured),
+        accuracy_record="+".join(entry.id for entry in held_out),
     )
 
 
@@ -165,9 +174,15 @@ def _statement(
         f"{record.subject.label} runs {interval.estimate:.2f}x as fast as {files[0].label} on "
         f"{runtime.name} {version} ({runtime.provider}, {threads}, {record.environment.cpu}), "
         f"batch {record.batch_size}, 95 % interval {interval.low:.2f} to {interval.high:.2f}, "
-        f"and reaches {pruned:.1f} % on the unseen domain {record.subject.origin.target}, "
+        f"and reaches {pruned:.1f} % on {_held_out(record.subject)}, "
         f"dense {dense:.1f} %."
     )
+
+
+def _held_out(subject: Subject) -> str:
+    if subject.origin.target:
+        return f"the unseen domain {subject.origin.target}"
+    return f"in-domain test images ({subject.origin.protocol} split)"
 
 
 def sealed(claim: Claim) -> Json:

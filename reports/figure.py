@@ -1,4 +1,4 @@
-"""The figure: accuracy on the unseen domain against measured speedup, with both intervals."""
+"""The figure: accuracy on what was held out against measured speedup, with both intervals."""
 
 import io
 from collections.abc import Iterator, Sequence
@@ -35,7 +35,7 @@ def draw(table: Table, kind: str) -> bytes:
         )
         for axis, size in zip(axes[0], sizes, strict=True):
             _panel(axis, table, size)
-        axes[0][0].set_ylabel(f"accuracy on unseen {table.target}, %")
+        axes[0][0].set_ylabel(f"accuracy on {table.setting.column}, %")
         _legend(figure, table)
         return encoded(figure, kind)
 
@@ -101,10 +101,9 @@ def points(table: Table, batch_size: int) -> list[tuple[float, float, Row]]:
     """(speedup, accuracy in %, row) of every row that has both measured on the same file."""
     found = []
     for row in table.rows:
-        if row.unseen is not None and batch_size in row.speed:
-            found.append(
-                (row.speed[batch_size].interval.estimate, 100 * row.unseen.record.accuracy, row)
-            )
+        if row.held_out is not None and batch_size in row.speed:
+            speed = row.speed[batch_size].interval.estimate
+            found.append((speed, 100 * row.held_out.accuracy, row))
     return found
 
 
@@ -121,8 +120,8 @@ def _panel(axis: Any, table: Table, size: int) -> None:
     colour, marker = colours(table), _markers(table)
     drawn = points(table, size)
     for speed, accuracy, row in drawn:
-        assert row.unseen is not None
-        limits, seen = row.speed[size].interval, row.unseen.interval
+        assert row.held_out is not None
+        limits, seen = row.speed[size].interval, row.held_out.interval
         axis.errorbar(
             speed,
             accuracy,
@@ -136,8 +135,8 @@ def _panel(axis: Any, table: Table, size: int) -> None:
         )
     dense = table.dense
     front = [(speed, accuracy) for speed, accuracy, _ in drawn]
-    if dense is not None and dense.unseen is not None:
-        level = 100 * dense.unseen.record.accuracy
+    if dense is not None and dense.held_out is not None:
+        level = 100 * dense.held_out.accuracy
         axis.plot([1], [level], marker="*", markersize=12, color=_INK, linestyle="none")
         axis.axhline(level, color=_INK, linewidth=0.8, linestyle=":")
         front.append((1.0, level))

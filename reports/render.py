@@ -19,6 +19,7 @@ from reports.history_page import HistoryPage
 from reports.latency_details import details, milliseconds
 from reports.rows import Row, Table
 from reports.section import Section
+from reports.setting import by_section
 from reports.summary import DASH, percent, sentences, warnings
 from reports.where_time_goes import profile_title, time_sections
 
@@ -110,8 +111,8 @@ def _render(
 
 def sections_of(entries: Sequence[Entry]) -> list[Section]:
     """What is told beside the tables of experiments."""
-    attributed = attribution_section(entries)
-    return [*([attributed] if attributed else []), *time_sections(entries)]
+    attributed = [attribution_section(group, name) for name, group in by_section(entries).items()]
+    return [*(section for section in attributed if section), *time_sections(entries)]
 
 
 def _dense_latency(table: Table) -> dict[int, float | None]:
@@ -143,8 +144,8 @@ def blocks(structure: Structure) -> str:
 
 
 def record_ids(row: Row) -> str:
-    """Ids of the row's records: the unseen accuracy first, then the speedups."""
-    ids = [row.unseen.record_id] if row.unseen else []
+    """Ids of the row's records: the accuracy on what was held out first, then the speedups."""
+    ids = row.held_out.record_ids if row.held_out else ()
     return " ".join(f"`{i[:8]}`" for i in [*ids, *(cell.record_id for cell in row.speed.values())])
 
 

@@ -143,7 +143,7 @@ def summary(found: Sequence[Table]) -> Json:
         table.title: [
             {
                 "file": row.subject.label,
-                "unseen_accuracy": row.unseen.record.accuracy if row.unseen else None,
+                table.setting.key: row.held_out.accuracy if row.held_out else None,
                 "source_val_accuracy": row.source_accuracy,
                 "macs_per_image": row.cost.macs_per_image,
                 "speedup": {str(size): asdict(cell.interval) for size, cell in row.speed.items()},

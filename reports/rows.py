@@ -2,15 +2,19 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from dgprune.errors import DgpruneError
-from dgprune.judgement import control_of, doubts, interval_of, judge
+from dgprune.judgement import control_of
 from dgprune.lineage import spec_of
 from dgprune.records import AccuracyRecord, Entry, LatencyRecord, ProfileRecord, Record, Subject
-from dgprune.schema import canonical_json
-from dgprune.statistics import Interval, Verdict, accuracy_interval, median_latency_s
+from dgprune.statistics import (
+    Interval,
+    accuracy_interval,
+    share_interval,
+)
 from dgprune.structure import ModelCost, cost_of
+from reports.setting import Setting, setting_of
+from reports.speed import SpeedCell, require_one_machine, speed_cell, width
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,21 +26,17 @@ class AccuracyCell:
     interval: Interval
 
 
-@dataclass(frozen=True, kw_only=True)
-class SpeedCell:
-    """Speedup of one file over another at one batch size, and the record it comes from.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldOut:
+    """Accuracy of one file on all that was held out, and the records it is pooled from."""
 
-    `doubts` are all that a reader must know of it.
-    """
-
-    baseline_sha256: str
-    record_id: str
-    record: LatencyRecord
     interval: Interval
-    verdict: Verdict
-    doubts: list[str]
-    latency_s: float
-    baseline_latency_s: float
+    record_ids: tuple[str, ...]
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the held-out images whose top-1 class is right."""
+        return self.interval.estimate
 
 
 def budget_text(kind: str, value: float) -> str:
@@ -48,11 +48,17 @@ def budget_text(kind: str, value: float) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One file: what it is, its accuracy by domain, its speedup by batch size."""
+    """One file: what it is, its accuracy by domain, its speedup by batch size.
+
+    `validation` is by domain too, where a domain has both: under the protocol paper-like.
+    `held_out_domains` are those of the table of which images were held out.
+    """
 
     subject: Subject
     cost: ModelCost
+    held_out_domains: tuple[str, ...]
     accuracy: dict[str, AccuracyCell] = field(default_factory=dict)
+    validation: dict[str, AccuracyCell] = field(default_factory=dict)
     speed: dict[int, SpeedCell] = field(default_factory=dict)
 
     @property
@@ -99,14 +105,23 @@ class Row:
         return tuple(dict.fromkeys(text for proof in proofs if proof for text in proof.fallbacks))
 
     @property
-    def unseen(self) -> AccuracyCell | None:
-        """Its accuracy on the held-out domain, where it was measured."""
-        return self.accuracy.get(self.subject.origin.target)
+    def held_out(self) -> HeldOut | None:
+        """Its accuracy on all images that were held out; None where some were not measured."""
+        found = [self.accuracy.get(domain) for domain in self.held_out_domains]
+        cells = [cell for cell in found if cell is not None]
+        if not cells or len(cells) < len(found):
+            return None
+        correct, images = (sum(getattr(c.record, n) for c in cells) for n in ("correct", "images"))
+        return HeldOut(
+            interval=share_interval(correct, images),
+            record_ids=tuple(cell.record_id for cell in cells),
+        )
 
     @property
     def source_accuracy(self) -> float | None:
         """Mean accuracy over the validation parts of the source domains measured, if any."""
-        cells = [cell for cell in self.accuracy.values() if cell.record.role == "source-val"]
+        found = [*self.accuracy.values(), *self.validation.values()]
+        cells = [cell for cell in found if cell.record.role == "source-val"]
         return sum(c.record.accuracy for c in cells) / len(cells) if cells else None
 
 
@@ -115,8 +130,9 @@ class Table:
     """All rows of one experiment: same model, input, data and held-out domain."""
 
     title: str
-    target: str
+    setting: Setting
     domains: tuple[str, ...]
+    validated: tuple[str, ...]
     batch_sizes: tuple[int, ...]
     rows: tuple[Row, ...]
     controls: tuple[SpeedCell, ...]
@@ -130,7 +146,8 @@ class Table:
     @property
     def missing(self) -> int:
         """Cells of the table for which there is no record."""
-        accuracy = sum(len(self.domains) - len(row.accuracy) for row in self.rows)
+        asked = len(self.domains) + len(self.validated)
+        accuracy = sum(asked - len(row.accuracy) - len(row.validation) for row in self.rows)
         pruned = [row for row in self.rows if row.criterion != "dense"]
         return accuracy + sum(len(self.batch_sizes) - len(row.speed) for row in pruned)
 
@@ -151,7 +168,7 @@ def _is_control(entry: Entry) -> bool:
 
 
 def _experiment(record: Record) -> tuple[str, ...]:
-    """What one table holds: one model and data, in one format and precision, on one runtime.
+    """What one table holds: one setting, model and data, in one format, on one runtime.
 
     Accuracy and latency of a file stand together only where the same runtime computed both.
     """
@@ -160,30 +177,23 @@ def _experiment(record: Record) -> tuple[str, ...]:
     size = str(origin.preprocessing.image_size)
     data = (origin.data_name, origin.target, origin.data_digest, origin.split_digest)
     executed = (subject.format, subject.precision, runtime.name, runtime.provider)
-    return (origin.model, size, *data, *executed)
+    return (setting_of(subject).section, origin.model, size, *data, *executed)
 
 
 def _table(entries: list[Entry]) -> Table:
-    rows: dict[str, Row] = {}
-    for entry in entries:
-        subject = entry.record.subject
-        row = rows.setdefault(subject.sha256, Row(subject=subject, cost=cost_of(subject.structure)))
-        if isinstance(entry.record, AccuracyRecord):
-            row.accuracy[entry.record.domain] = AccuracyCell(
-                record_id=entry.id, record=entry.record, interval=accuracy_interval(entry.record)
-            )
+    rows = _measured_rows(entries)
     dense = {sha for sha, row in rows.items() if row.criterion == "dense"}
     latency = [e.record for e in entries if isinstance(e.record, LatencyRecord)]
     timed = [
-        _speed_cell(e.id, e.record, control_of(e.record, latency))
+        speed_cell(e.id, e.record, control_of(e.record, latency))
         for e in entries
         if isinstance(e.record, LatencyRecord) and e.record.varies == "network"
     ]
     paired = [cell for cell in timed if cell is not None]
     over_dense = [cell for cell in paired if cell.baseline_sha256 in dense]
-    _require_one_machine(over_dense)
+    require_one_machine(over_dense)
     controls: dict[int, SpeedCell] = {}
-    for cell in sorted(over_dense, key=_width, reverse=True):  # the narrowest comes last and stays
+    for cell in sorted(over_dense, key=width, reverse=True):  # the narrowest comes last and stays
         sha, size = cell.record.subject.sha256, cell.record.batch_size
         if sha == cell.baseline_sha256:
             controls[size] = cell
@@ -195,13 +205,16 @@ def _table(entries: list[Entry]) -> Table:
         row.speed.update(by_size)
     ordered = sorted(rows.values(), key=lambda r: (r.budget, r.subject.label, r.subject.sha256))
     first = entries[0].record
-    origin = first.subject.origin
+    origin, setting = first.subject.origin, setting_of(first.subject)
     return Table(
-        title=f"{origin.model} at {origin.preprocessing.image_size} px on {origin.data_name}, "
-        f"{origin.target} held out ({first.subject.format} {first.subject.precision} "
+        title=f"{setting.section}: "
+        * bool(setting.section)
+        + f"{origin.model} at {origin.preprocessing.image_size} px on {origin.data_name}, "
+        f"{setting.held_out} ({first.subject.format} {first.subject.precision} "
         f"on {first.runtime.name}, {first.runtime.provider})",
-        target=origin.target,
+        setting=setting,
         domains=tuple(sorted({domain for row in ordered for domain in row.accuracy})),
+        validated=tuple(sorted({domain for row in ordered for domain in row.validation})),
         batch_sizes=tuple(sorted({size for row in ordered for size in row.speed})),
         rows=tuple(ordered),
         controls=tuple(controls[size] for size in sorted(controls)),
@@ -209,39 +222,18 @@ def _table(entries: list[Entry]) -> Table:
     )
 
 
-def _width(cell: SpeedCell) -> float:
-    return cell.interval.high - cell.interval.low
-
-
-def _require_one_machine(cells: Sequence[SpeedCell]) -> None:
-    """Speedups stand in one table only where machine, libraries and runtime are the same."""
-    for part in ("environment", "runtime"):
-        if len({canonical_json(getattr(_settled(cell.record), part)) for cell in cells}) > 1:
-            raise DgpruneError(
-                f"the records were timed with more than one {part}; report them apart"
+def _measured_rows(entries: Sequence[Entry]) -> dict[str, Row]:
+    """A row a file, by the SHA-256 of its bytes, with what was measured of its accuracy."""
+    measured = [e.record for e in entries if isinstance(e.record, AccuracyRecord)]
+    held_out = tuple(sorted({r.domain for r in measured if r.role != "source-val"}))
+    rows: dict[str, Row] = {}
+    for entry in entries:
+        record, subject = entry.record, entry.record.subject
+        new = Row(subject=subject, cost=cost_of(subject.structure), held_out_domains=held_out)
+        row = rows.setdefault(subject.sha256, new)
+        if isinstance(record, AccuracyRecord):
+            beside = record.role == "source-val" and not subject.origin.target
+            (row.validation if beside else row.accuracy)[record.domain] = AccuracyCell(
+                record_id=entry.id, record=record, interval=accuracy_interval(record)
             )
-
-
-def _settled(record: LatencyRecord) -> LatencyRecord:
-    """The record; a fallback that was allowed and not taken changes nothing."""
-    fell = any(p and p.fallbacks for p in (record.proof, record.baseline_proof))
-    return replace(record, runtime=replace(record.runtime, allow_fallback=fell))
-
-
-def _speed_cell(
-    record_id: str, record: LatencyRecord, control: LatencyRecord | None
-) -> SpeedCell | None:
-    """The speedup of a paired record; None where one file was timed alone, or nothing was."""
-    interval = interval_of(record)
-    if record.baseline is None or interval is None:
-        return None
-    return SpeedCell(
-        baseline_sha256=record.baseline.sha256,
-        record_id=record_id,
-        record=record,
-        interval=interval,
-        verdict=judge(record, control),
-        doubts=doubts(record, control),
-        latency_s=median_latency_s(record),
-        baseline_latency_s=median_latency_s(record, "baseline"),
-    )
+    return rows

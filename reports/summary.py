@@ -2,7 +2,9 @@
 
 from collections import Counter
 
-from reports.rows import Row, SpeedCell, Table
+from reports.rows import Row, Table
+from reports.setting import Setting
+from reports.speed import SpeedCell
 
 DASH = "–"
 
@@ -15,38 +17,40 @@ def percent(share: float | None) -> str:
 def sentences(table: Table) -> list[str]:
     """What the table says, a sentence a ratio.
 
-    The file named is the one with the best source validation: choosing it by the unseen domain
-    would be choosing with the answer in hand.
+    The file named is the one with the best validation: choosing it by what was held out would be
+    choosing with the answer in hand.
     """
     found = []
     dense = table.dense
-    if dense is not None and dense.unseen is not None:
+    setting = table.setting
+    if dense is not None and dense.held_out is not None:
         found.append(
-            f"Dense reaches {percent(dense.unseen.record.accuracy)} on the unseen domain "
-            f"{table.target} ({percent(dense.source_accuracy)} on source validation) "
+            f"Dense reaches {percent(dense.held_out.accuracy)} on {setting.phrase} "
+            f"({percent(dense.source_accuracy)} on {setting.validation}) "
             f"with {dense.cost.macs_per_image / 1e6:.1f} million multiply-accumulates an image."
         )
     for budget in sorted({row.budget for row in table.rows if row.criterion != "dense"}):
-        rows = [row for row in table.rows if row.budget == budget and row.unseen and row.speed]
+        rows = [row for row in table.rows if row.budget == budget and row.held_out and row.speed]
         if rows:
-            found.append(_best_of(rows))
+            found.append(_best_of(rows, setting))
     return found
 
 
-def _best_of(rows: list[Row]) -> str:
+def _best_of(rows: list[Row], setting: Setting) -> str:
     best = max(rows, key=lambda row: row.source_accuracy or 0.0)
-    assert best.unseen is not None
+    assert best.held_out is not None
     size = min(best.speed)
     cell = best.speed[size]
     chosen = best.criterion
     if len(rows) > 1:
-        chosen += " has the best source validation and"
+        chosen += f" has the best {setting.validation} and"
     interval = cell.interval
     return (
         f"At {best.budget_text}, {chosen} "
-        f"keeps {percent(best.unseen.record.accuracy)} "
-        f"on {best.subject.origin.target} at {interval.estimate:.2f}x on {runtime_name(cell)}, "
-        f"batch {size}, 95 % interval {interval.low:.2f} to {interval.high:.2f}."
+        f"keeps {percent(best.held_out.accuracy)} "
+        f"on {setting.target or setting.phrase} at {interval.estimate:.2f}x "
+        f"on {runtime_name(cell)}, batch {size}, "
+        f"95 % interval {interval.low:.2f} to {interval.high:.2f}."
     )
 
 
@@ -60,7 +64,7 @@ def runtime_name(cell: SpeedCell) -> str:
 
 def warnings(table: Table) -> list[str]:
     """Everything that limits what the table may be used for."""
-    found = []
+    found = table.setting.warnings()
     if table.missing:
         found.append(
             f"{table.missing} cell(s) of this table were not measured and print as a dash."

@@ -5,24 +5,31 @@ from typing import Any
 from dgprune.schema import Json
 from dgprune.table import print_table
 
+_HEADINGS = {
+    "unseen_accuracy": "unseen",
+    "in_domain_test_accuracy": "in-domain test",
+    "oracle_accuracy": "oracle",
+}
+
 
 def show(summary: Json) -> None:
     """Prints every table of a report's summary on stderr."""
     for title, rows in summary.items():
+        key = next(key for key in _HEADINGS if all(key in row for row in rows))
         sizes = list(dict.fromkeys(size for row in rows for size in row["speedup"]))
         header = [
             "file",
-            "unseen",
-            "sources",
+            _HEADINGS[key],
+            "validation" if key == "in_domain_test_accuracy" else "sources",
             "MACs",
             *(f"speedup, batch {size}" for size in sizes),
         ]
-        body = [_cells(row, sizes) for row in rows]
+        body = [_cells(row, key, sizes) for row in rows]
         print_table(title, header, body)
 
 
-def _cells(row: Any, sizes: list[str]) -> list[str]:
-    cells = [row["file"], _percent(row["unseen_accuracy"]), _percent(row["source_val_accuracy"])]
+def _cells(row: Any, key: str, sizes: list[str]) -> list[str]:
+    cells = [row["file"], _percent(row[key]), _percent(row["source_val_accuracy"])]
     cells.append(f"{row['macs_per_image'] / 1e6:.1f} M")
     for size in sizes:
         cell = row["speedup"].get(size)

@@ -235,6 +235,22 @@ def test_the_chain_hands_skipping_on_to_every_step_that_reads_images(
     assert [("--skip-bad-images" in step) != (step[0] == "report") for step in seen] == [True] * 10
 
 
+def test_the_chain_hands_the_protocol_on(recipe_file: Path, tmp_path: Path) -> None:
+    seen: list[Sequence[str]] = []
+
+    def record(arguments: Sequence[str]) -> Done:
+        seen.append(arguments)
+        return Done(path=tmp_path, fresh=True)
+
+    text = recipe_file.read_text().replace('target = "domain2"', 'protocol = "paper-like"')
+    recipe_file.write_text(text)
+    run_chain(read_recipe(recipe_file), tmp_path / "out", record, SILENT)
+    for step in seen:
+        assert "--target" not in step
+        takes = step[0] in ("finetune", "prune", "evaluate")
+        assert ("--protocol" in step and "paper-like" in step) == takes
+
+
 def test_the_full_grid_is_every_criterion_at_every_ratio() -> None:
     cells = {(c, r) for _, c, r in full_grid(named_recipe("quickstart")).cells()}
     assert cells == {

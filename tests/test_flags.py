@@ -6,6 +6,7 @@ import pytest
 
 from dgprune import cli
 from dgprune.artefact import open_artefact
+from dgprune.checkpoint import open_checkpoint
 from dgprune.errors import DgpruneError
 from dgprune.records import LatencyRecord, ProfileRecord, read_records
 from dgprune.stage import Done
@@ -82,6 +83,20 @@ def test_flags_of_averages_and_of_the_end_change_the_training(
         for extra in ((), (flag, value))
     ]
     assert records[0] != records[1]
+
+
+@pytest.mark.parametrize("command", ["finetune", "prune"])
+def test_the_protocol_changes_what_is_held_out(
+    chain: TinyChain, tmp_path: Path, command: str
+) -> None:
+    short = {"finetune": ("--epochs", "1"), "prune": ("--criterion", "l1", "--no-refit")}[command]
+    where = ("--data", chain.data, "--out", str(tmp_path), "--weights", "random", *short)
+    origins = [
+        open_checkpoint(run(command, MICRO, *where, *held_out).path).meta.origin
+        for held_out in (("--target", "domain2"), ("--protocol", "paper-like"))
+    ]
+    assert [origin.target for origin in origins] == ["domain2", ""]
+    assert origins[0].split_digest != origins[1].split_digest
 
 
 @pytest.mark.parametrize("flag", ["--distill-weight", "--temperature", "--feature-weight"])

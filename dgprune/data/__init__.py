@@ -1,13 +1,15 @@
 """Images with a domain and a class: opened, split, and loaded under the leak guard."""
 
 from dgprune.data.dataset import DataSet, Sample, open_data
-from dgprune.data.images import Images, Purpose, load_images
+from dgprune.data.images import Images, Loading, load_images
+from dgprune.data.leaks import Purpose
 from dgprune.data.preprocessing import Preprocessing, to_input
-from dgprune.data.split import Split, leave_one_out
+from dgprune.data.split import Split, leave_one_out, paper_like
 
 __all__ = [
     "DataSet",
     "Images",
+    "Loading",
     "Preprocessing",
     "Purpose",
     "Sample",
@@ -15,5 +17,6 @@ __all__ = [
     "leave_one_out",
     "load_images",
     "open_data",
+    "paper_like",
     "to_input",
 ]

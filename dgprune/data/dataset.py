@@ -43,7 +43,8 @@ class CacheUse:
 class DataSet:
     """An opened data set.
 
-    `file_digest` is the digest of every sample's name and size in bytes. `stamps` has one of each
+    `file_digest` is the digest of every sample's name and size in bytes. `root` is the folder that
+    the keys are files in, None where the samples are no files. `stamps` has a digest of each
     domain's folder, names, sizes and times of change; none where images are not read from files.
     """
 
@@ -53,6 +54,7 @@ class DataSet:
     samples: tuple[Sample, ...]
     file_digest: str
     read: Reader
+    root: Path | None = None
     stamps: Mapping[str, str] = field(default_factory=dict)
     use: CacheUse = field(default_factory=CacheUse, compare=False, repr=False)
 

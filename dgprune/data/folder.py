@@ -55,6 +55,7 @@ def image_folder(root: Path) -> DataSet:
         file_digest=digest_of_samples(samples, [stat.st_size for stat in stats]),
         read=read,
         stamps=_stamps(root, samples, stats),
+        root=root,
     )
 
 

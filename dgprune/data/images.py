@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from functools import cached_property
 
 import numpy as np
@@ -11,26 +10,12 @@ import numpy.typing as npt
 
 from dgprune.data.dataset import DataSet, Sample
 from dgprune.data.decoding import Unreadable, decoded
+from dgprune.data.leaks import Purpose, without_leaks
 from dgprune.data.pixel_cache import CachedDomain, cached_domain
 from dgprune.data.preprocessing import Bytes, Preprocessing
-from dgprune.errors import DgpruneError, LeakError
+from dgprune.data.split import Split
+from dgprune.errors import DgpruneError
 from dgprune.progress import SILENT, Progress
-
-
-class Purpose(Enum):
-    """What images are loaded for.
-
-    Only REPORT, which changes no weight and no choice, may see the target.
-    """
-
-    TRAIN = "training"
-    SELECT = "model selection"
-    SCORE = "importance scores"
-    CALIBRATE = "calibration"
-    CHECK = "parity"
-    TIME = "timing"
-    REPORT = "reporting"
-
 
 Integers = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 
@@ -86,9 +71,13 @@ class Images:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loading:
-    """How to load: the domain that is held out, whether bad images may be skipped, who is told."""
+    """How to load: what is held out, whether bad images may be skipped, who is told.
 
-    target: str
+    `oracle` is True where a training asked to be selected by what is held out.
+    """
+
+    split: Split
+    oracle: bool = False
     skip_bad_images: bool = False
     progress: Progress = SILENT
 
@@ -103,16 +92,10 @@ def load_images(
 ) -> Images:
     """Decodes and resizes `samples`.
 
-    Raises LeakError where a sample of the held-out domain is asked for anything but reporting, and
-    DgpruneError where images cannot be read and `skip_bad_images` is off.
+    Raises LeakError where `purpose` may not see a sample (dgprune.data.leaks), and DgpruneError
+    where images cannot be read and `skip_bad_images` is off.
     """
-    if purpose is not Purpose.REPORT:
-        for sample in samples:
-            if sample.domain == loading.target:
-                raise LeakError(
-                    f"{sample.key} is of the held-out domain {sample.domain!r}; "
-                    f"{purpose.value} may use source domains only"
-                )
+    samples = without_leaks(samples, purpose, loading)
     if not samples:
         raise DgpruneError(
             f"{data.name} has no image for {purpose.value}; give each class three or more images "

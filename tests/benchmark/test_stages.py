@@ -317,8 +317,8 @@ def test_random_weights_and_a_busy_machine_back_no_claim(
     monkeypatch.setattr(claimable, "busy_cores", lambda stat, look_s: 0.7)
     with pytest.raises(DgpruneError, match="other processes keep 0.7 cores busy; stop them"):
         bench(spec, file)
-    monkeypatch.setattr(claimable, "spec_of", lambda lineage, stage: None)
-    with pytest.raises(DgpruneError, match="random weights back no claim"):
+    monkeypatch.setattr("dgprune.judgement.spec_of", lambda lineage, stage: None)
+    with pytest.raises(DgpruneError, match="has random weights: .* backs no claim"):
         bench(spec, file)
 
 

@@ -80,7 +80,7 @@ def trainings(data: Path, target: str, px: int) -> tuple[Training, Training]:
         image_size=px, mean=(0.5,) * 3, std=(0.5,) * 3, interpolation="bicubic"
     )
     train, validation = (
-        load_images(opened, samples, preprocessing, purpose=purpose, loading=Loading(target=target))
+        load_images(opened, samples, preprocessing, purpose=purpose, loading=Loading(split=split))
         for samples, purpose in ((split.train, Purpose.TRAIN), (split.validation, Purpose.SELECT))
     )
     task = Task(train=train, validation=validation, preprocessing=preprocessing)

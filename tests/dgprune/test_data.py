@@ -78,7 +78,7 @@ def test_balanced_deals_evenly_over_domains_and_classes(data_folder: Path) -> No
 def test_a_target_image_is_refused_for_all_but_reporting(purpose: Purpose) -> None:
     data = open_data("rotated-digits")
     planted = [*data.of_domain("rot00")[:2], data.of_domain("rot75")[0]]
-    loading = Loading(target="rot75")
+    loading = Loading(split=leave_one_out(data, "rot75"))
     with pytest.raises(LeakError, match=f"held-out domain 'rot75'; {purpose.value}"):
         load_images(data, planted, PREPROCESSING, purpose=purpose, loading=loading)
     images = load_images(data, planted, PREPROCESSING, purpose=Purpose.REPORT, loading=loading)
@@ -106,11 +106,11 @@ def test_bad_images_are_named_counted_and_skipped_on_request(tmp_path: Path) -> 
     (folder / "domain0" / "class0" / "1.png").write_bytes(b"not an image")
     (folder / "domain0" / "class0" / "2.png").write_bytes(b"")
     data = open_data(str(folder))
-    samples = data.of_domain("domain0")
+    samples, split = data.of_domain("domain0"), leave_one_out(data, "domain2")
     with pytest.raises(DgpruneError, match=r"2 unreadable image.*domain0/class0/1\.png"):
         load_images(
-            data, samples, PREPROCESSING, purpose=Purpose.REPORT, loading=Loading(target="")
+            data, samples, PREPROCESSING, purpose=Purpose.REPORT, loading=Loading(split=split)
         )
-    loading = Loading(target="", skip_bad_images=True)
+    loading = Loading(split=split, skip_bad_images=True)
     images = load_images(data, samples, PREPROCESSING, purpose=Purpose.REPORT, loading=loading)
     assert len(images) == len(samples) - 2

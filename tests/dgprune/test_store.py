@@ -38,21 +38,21 @@ def test_a_temporary_taken_away_before_it_was_locked_is_made_again(
 ) -> None:
     """Another process opens the store between the two."""
     store, swept = open_store(tmp_path / "store"), 0
-    locked = store_module._locked
+    locked = store_module.locked
 
     @contextmanager
     def sweeps_before_it_locks(path: Path, *, wait: bool = True) -> Iterator[None]:
         nonlocal swept
         if wait and swept < 3:
             swept += 1
-            monkeypatch.setattr(store_module, "_locked", locked)
+            monkeypatch.setattr(store_module, "locked", locked)
             open_store(store)
             assert not path.exists()
-            monkeypatch.setattr(store_module, "_locked", sweeps_before_it_locks)
+            monkeypatch.setattr(store_module, "locked", sweeps_before_it_locks)
         with locked(path, wait=wait):
             yield
 
-    monkeypatch.setattr(store_module, "_locked", sweeps_before_it_locks)
+    monkeypatch.setattr(store_module, "locked", sweeps_before_it_locks)
     with new_folder(store / "made") as folder:
         (folder / "file").write_text("x")
     write_text(store / "text", "y")

@@ -16,7 +16,8 @@ PREPROCESSING = Preprocessing(
 @pytest.fixture(scope="module")
 def task(data_folder: Path) -> Task:
     data = open_data(str(data_folder))
-    split, loading = leave_one_out(data, "domain2"), Loading(target="domain2")
+    split = leave_one_out(data, "domain2")
+    loading = Loading(split=split)
     parts = [
         load_images(data, samples, PREPROCESSING, purpose=purpose, loading=loading)
         for samples, purpose in ((split.train, Purpose.TRAIN), (split.validation, Purpose.SELECT))

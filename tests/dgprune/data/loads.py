@@ -8,7 +8,16 @@ from typing import TypeVar
 
 import numpy as np
 
-from dgprune.data import DataSet, Images, Preprocessing, Purpose, Sample, load_images, open_data
+from dgprune.data import (
+    DataSet,
+    Images,
+    Preprocessing,
+    Purpose,
+    Sample,
+    leave_one_out,
+    load_images,
+    open_data,
+)
 from dgprune.data.images import Loading
 from dgprune.data.preprocessing import Bytes, resize
 
@@ -48,7 +57,8 @@ def load(
 ) -> Images:
     """All images of a folder that is opened afresh, or `samples` of an opened one."""
     data = open_data(str(data)) if isinstance(data, Path) else data
-    loading = Loading(target="", skip_bad_images=skip, progress=listener or Listener())
+    split = leave_one_out(data, data.domains[-1])
+    loading = Loading(split=split, skip_bad_images=skip, progress=listener or Listener())
     return load_images(
         data,
         tuple(samples if samples is not None else data.samples),

@@ -83,7 +83,7 @@ def test_off_keeps_nothing(photos: Path, cache: Path, monkeypatch: pytest.Monkey
 def test_training_neither_writes_nor_reads_the_targets_file(photos: Path, cache: Path) -> None:
     data = open_data(str(photos))
     split, listener = leave_one_out(data, "domain2"), Listener()
-    loading = Loading(target="domain2", progress=listener)
+    loading = Loading(split=split, progress=listener)
 
     def train() -> None:
         load_images(data, split.train, preprocessing(), purpose=Purpose.TRAIN, loading=loading)

@@ -1,0 +1,66 @@
+"""Speedups as cells of a table, and which of them may stand in one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from dgprune.errors import DgpruneError
+from dgprune.judgement import doubts, interval_of, judge
+from dgprune.records import LatencyRecord
+from dgprune.schema import canonical_json
+from dgprune.statistics import Interval, Verdict, median_latency_s
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeedCell:
+    """Speedup of one file over another at one batch size, and the record it comes from.
+
+    `doubts` are all that a reader must know of it.
+    """
+
+    baseline_sha256: str
+    record_id: str
+    record: LatencyRecord
+    interval: Interval
+    verdict: Verdict
+    doubts: list[str]
+    latency_s: float
+    baseline_latency_s: float
+
+
+def width(cell: SpeedCell) -> float:
+    """How wide the interval of a speedup is."""
+    return cell.interval.high - cell.interval.low
+
+
+def require_one_machine(cells: Sequence[SpeedCell]) -> None:
+    """Speedups stand in one table only where machine, libraries and runtime are the same."""
+    for part in ("environment", "runtime"):
+        if len({canonical_json(getattr(_settled(cell.record), part)) for cell in cells}) > 1:
+            raise DgpruneError(
+                f"the records were timed with more than one {part}; report them apart"
+            )
+
+
+def _settled(record: LatencyRecord) -> LatencyRecord:
+    """The record; a fallback that was allowed and not taken changes nothing."""
+    fell = any(p and p.fallbacks for p in (record.proof, record.baseline_proof))
+    return replace(record, runtime=replace(record.runtime, allow_fallback=fell))
+
+
+def speed_cell(
+    record_id: str, record: LatencyRecord, control: LatencyRecord | None
+) -> SpeedCell | None:
+    """The speedup of a paired record; None where one file was timed alone, or nothing was."""
+    interval = interval_of(record)
+    if record.baseline is None or interval is None:
+        return None
+    return SpeedCell(
+        baseline_sha256=record.baseline.sha256,
+        record_id=record_id,
+        record=record,
+        interval=interval,
+        verdict=judge(record, control),
+        doubts=doubts(record, control),
+        latency_s=median_latency_s(record),
+        baseline_latency_s=median_latency_s(record, "baseline"),
+    )
