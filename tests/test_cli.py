@@ -204,8 +204,8 @@ def test_other_images_under_the_same_names_are_other_work(tmp_path: Path) -> Non
     where = ["--data", str(folder), "--target", "domain2", "--out", str(tmp_path / "out")]
     command = ["finetune", "vit_micro_patch4_32", "--weights", "random", *where, "--epochs", "1"]
     first = cli._step(command, quiet=True)
-    for path in folder.rglob("*.png"):
-        Image.new("RGB", (40, 40)).save(path)
+    for number, path in enumerate(folder.rglob("*.png")):
+        Image.new("RGB", (40, 40), (number, 0, 0)).save(path)
     second = cli._step(command, quiet=True)
     assert second.fresh
     assert second.path != first.path
