@@ -1,13 +1,17 @@
 """Images are taken where they are: the right ones, in any order, and no more than asked for."""
 
+import time
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from dgprune.data import Images, Sample, open_data
-from tests.dgprune.data.loads import directly, load
+from dgprune.data.decoding import decoded
+from tests.dgprune.data.loads import Listener, directly, load, preprocessing
 
 
 @pytest.mark.parametrize("indices", [[0], [59, 0, 21, 21, 40], [-1, 5], [], range(60)])
@@ -59,3 +63,20 @@ def test_more_images_than_memory_are_taken_in_parts(photos: Path, cache: Path) -
         tracemalloc.stop()
     assert seen[0] < 0.8 * whole, "decoding holds more than a block of images"
     assert seen[1] < 0.2 * whole
+
+
+def test_decoding_does_not_run_ahead_of_a_slow_disk(photos: Path) -> None:
+    data, read = open_data(str(photos)), []
+
+    def counted(sample: Sample) -> Image.Image:
+        read.append(sample)
+        return Image.new("RGB", (1, 1))
+
+    side = 1000  # ten images are 30 MB
+    found = decoded(replace(data, read=counted), data.samples, preprocessing(side), Listener())
+    next(found)
+    end = time.monotonic() + 1
+    while len(read) < 60 and time.monotonic() < end:
+        time.sleep(0.02)
+    assert len(read) < 15
+    assert len(list(found)) == 59 and len(read) == 60
