@@ -4,11 +4,14 @@ from typing import Any
 
 from dgprune.schema import Json
 from dgprune.table import print_table
+from reports.over_targets_section import OVER_TARGETS, terminal_cells
 
 
 def show(summary: Json) -> None:
     """Prints every table of a report's summary on stderr."""
     for title, rows in summary.items():
+        if title == OVER_TARGETS:
+            continue
         sizes = list(dict.fromkeys(size for row in rows for size in row["speedup"]))
         header = [
             "file",
@@ -19,6 +22,10 @@ def show(summary: Json) -> None:
         ]
         body = [_cells(row, sizes) for row in rows]
         print_table(title, header, body)
+    for grid in summary.get(OVER_TARGETS, []):
+        rows = grid["rows"]
+        header = ["recipe", *rows[0]["targets"], grid["average"]]
+        print_table(grid["title"], header, [terminal_cells(row) for row in rows])
 
 
 def _cells(row: Any, sizes: list[str]) -> list[str]:
