@@ -1,5 +1,6 @@
 """One predicted class an image, as text: what agreement between two files is counted from."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from dgprune.data.dataset import Sample
@@ -44,11 +45,18 @@ def require_one_count(
     if int(correct_hex or "0", 16).bit_count() != right or images < 1:
         raise ValueError("confusion and correct_hex do not count the same images")
     if predictions is not None:
-        counts = [0] * len(confusion)
-        for predicted in predictions:
-            counts[predicted] += 1
-        if counts != [sum(column) for column in zip(*confusion, strict=True)]:
+        bits = f"{int(correct_hex or '0', 16):0{len(predictions)}b}"
+        hits = [p for p, bit in zip(predictions, bits, strict=False) if bit == "1"]
+        columns = [sum(column) for column in zip(*confusion, strict=True)]
+        diagonal = [row[i] for i, row in enumerate(confusion)]
+        if [_count(predictions, columns), _count(hits, diagonal)] != [columns, diagonal]:
             raise ValueError("confusion and predictions_hex do not count the same images")
     for part in seen:
         if part is not None and (part.images, sum(part.correct)) != (images, right):
             raise ValueError("confusion and reliability do not count the same images")
+
+
+def _count(predictions: Sequence[int], like: Sequence[int]) -> list[int]:
+    """How often each class of `like` is predicted."""
+    counts = Counter(predictions)
+    return [counts[label] for label in range(len(like))]

@@ -86,8 +86,12 @@ def unseen_section(table: Table) -> Section | None:
             *("file", "accuracy", "over dense", "p (McNemar)", "of dense", "agreement"),
             *("temperature", "ECE", "ECE scaled", "NLL", "NLL scaled"),
         ),
-        rows=tuple(_line(row, table) for row in rows),
+        rows=tuple(_line(row, table) for row in sorted(rows, key=lambda r: _place(r, table))),
     )
+
+
+def _place(row: Row, table: Table) -> tuple[tuple[str, float], str]:
+    return row.budget, row_name(row, table)
 
 
 def _unseen(row: Row) -> AccuracyRecord | None:

@@ -87,14 +87,13 @@ def seed_of(subject: Subject) -> str:
 
 
 def row_name(row: Row, table: Table) -> str:
-    """The label, and where other files of the table have it too, stages and seed that differ."""
-    same = [other.subject for other in table.rows if other.subject.label == row.subject.label]
-    made = {made_by_recipe(subject).key: made_by_recipe(subject) for subject in same}
+    """The label, what sets it apart from others that have it, and its seed where seeds differ."""
     ours = made_by_recipe(row.subject)
-    apart = [text for text in (ours.apart_from(list(made.values())),) if text]
-    if len({seed_of(subject) for subject in same}) > 1:
+    same = [made_by_recipe(o.subject) for o in table.rows if o.subject.label == ours.label]
+    apart = [text for text in (ours.apart_from(same),) if text]
+    if len({seed_of(other.subject) for other in table.rows}) > 1:
         apart.append(f"seed {seed_of(row.subject)}")
-    return f"{row.subject.label} ({', '.join(apart)})" if apart else row.subject.label
+    return f"{ours.label} ({', '.join(apart)})" if apart else ours.label
 
 
 def is_oracle(subject: Subject) -> bool:

@@ -38,6 +38,7 @@ class Page:
     picture: str
     svg: Markup
     dense_latency: dict[int, float | None]
+    unseen: Section | None
     sections: list[Section]
 
 
@@ -51,7 +52,8 @@ def pages(tables: Sequence[Table]) -> list[Page]:
             picture=f"accuracy-speedup-{number}.png",
             svg=inline_svg(draw(table, "svg")),
             dense_latency=_dense_latency(table),
-            sections=[part for part in (unseen_section(table), details(table)) if part],
+            unseen=unseen_section(table),
+            sections=[section] if (section := details(table)) else [],
         )
         for number, table in enumerate(tables, 1)
     ]

@@ -84,7 +84,7 @@ def test_a_dense_of_another_seed_is_no_match(others: tuple[int, ...]) -> None:
     table = table_of(*files, entries_of("l1", "c", 2, PRUNED))
     (pruned,) = (row for row in table.rows if row.criterion != "dense")
     assert dense_of(pruned, table) is None
-    assert lines(table)["l1"]["agreement"] == "–"
+    assert lines(table)["l1 (seed 2)"]["agreement"] == "–"
 
 
 def test_what_was_pruned_before_any_tuning_stands_beside_the_dense_of_its_seed() -> None:
