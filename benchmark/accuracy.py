@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from benchmark.subject import OpenSubject, open_subject, proven
-from dgprune.data import DataSet, Purpose, Sample, load_images, open_data
+from dgprune.data import DataSet, Purpose, Sample, Split, load_images, open_data
 from dgprune.data.images import Images, Loading
 from dgprune.data.preprocessing import Floats
 from dgprune.data.split import Role
 from dgprune.environment import current_environment
 from dgprune.errors import DgpruneError
+from dgprune.predictions import images_sha256, pack
 from dgprune.progress import SILENT, Progress
 from dgprune.proof import Proof
 from dgprune.records import (
@@ -24,6 +25,7 @@ from dgprune.records import (
     open_records,
     read_records,
 )
+from dgprune.reliability import Labels, fit_temperature, reliability
 from dgprune.runtimes import Runtime
 from dgprune.runtimes.opening import runtime_spec
 from dgprune.schema import digest
@@ -32,6 +34,7 @@ from dgprune.stage import Done
 
 _IMAGES_AT_ONCE = 512
 _BATCH = 32
+_OBSERVED = "predictions, reliability"  # a record without them does not count as done
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +60,16 @@ class _Setting:
     batch_size: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Seen:
+    """Logits [n, classes] and true classes [n] of the images of one domain, in manifest order."""
+
+    samples: tuple[Sample, ...]
+    labels: Labels
+    logits: Floats
+    skipped: int
+
+
 def evaluate(spec: EvaluateSpec, records: Path, progress: Progress = SILENT) -> Done:
     """Appends an accuracy record a domain and role to `records`: of validation and held out."""
     subject = open_subject(Path(spec.subject))
@@ -72,6 +85,7 @@ def evaluate(spec: EvaluateSpec, records: Path, progress: Progress = SILENT) -> 
     cell = digest(
         {
             "evaluate": subject.subject.sha256,
+            "observed": _OBSERVED,
             "split": split.digest(),
             "data": data.file_digest,
             "runtime": [runtime.name, runtime.provider],
@@ -93,10 +107,7 @@ def evaluate(spec: EvaluateSpec, records: Path, progress: Progress = SILENT) -> 
     )
     with subject.run(runtime) as opened:
         proof = proven(opened, subject, runtime, setting.batch_size)
-        found = [
-            _measure(setting, opened, proof, part, samples)
-            for part, samples in split.measured().items()
-        ]
+        found = _measured(setting, opened, proof, split)
     append_records(records, cell, found)
     for record in found:
         progress.line(
@@ -106,38 +117,83 @@ def evaluate(spec: EvaluateSpec, records: Path, progress: Progress = SILENT) -> 
     return Done(path=records, fresh=True, summary=_summary(read_records(records), cell))
 
 
-def _measure(
-    setting: _Setting,
-    runtime: Runtime,
-    proof: Proof,
-    part: tuple[str, Role],
-    samples: Sequence[Sample],
-) -> AccuracyRecord:
-    subject = setting.subject.subject
-    classes = len(subject.origin.classes)
-    confusion = np.zeros((classes, classes), dtype=np.int64)
-    right: list[bool] = []
+def _measured(
+    setting: _Setting, runtime: Runtime, proof: Proof, split: Split
+) -> list[AccuracyRecord]:
+    """A record a domain and role, in their order.
+
+    The temperature is fitted before the first image that was held out is loaded.
+    """
+    parts = split.measured()
+    seen = {
+        part: _see(setting, runtime, samples)
+        for part, samples in parts.items()
+        if part[1] == "source-val"
+    }
+    temperature = _temperature(list(seen.values()))
+    for part, samples in parts.items():
+        if part not in seen:
+            seen[part] = _see(setting, runtime, samples)
+    return [_record(setting, proof, part, seen[part], temperature) for part in parts]
+
+
+def _temperature(sources: Sequence[_Seen]) -> float | None:
+    """Fitted on all source validation images; None where there are none."""
+    if not sources:
+        return None
+    return fit_temperature([seen.logits for seen in sources], [seen.labels for seen in sources])
+
+
+def _see(setting: _Setting, runtime: Runtime, samples: Sequence[Sample]) -> _Seen:
+    """Logits of all images of a domain that can be read."""
+    seen: list[Sample] = []
+    labels, logits = [], []
     for start in range(0, len(samples), _IMAGES_AT_ONCE):
         images = load_images(
             setting.data,
             samples[start : start + _IMAGES_AT_ONCE],
-            subject.origin.preprocessing,
+            setting.subject.subject.origin.preprocessing,
             purpose=Purpose.REPORT,
             loading=setting.loading,
         )
-        predicted = _logits(runtime, images, setting).argmax(1)
-        np.add.at(confusion, (images.labels, predicted), 1)
-        right += (predicted == images.labels).tolist()
+        seen += images.samples
+        labels.append(images.labels)
+        logits.append(_logits(runtime, images, setting))
+    return _Seen(
+        samples=tuple(seen),
+        labels=np.concatenate(labels),
+        logits=np.concatenate(logits),
+        skipped=len(samples) - len(seen),
+    )
+
+
+def _record(
+    setting: _Setting,
+    proof: Proof,
+    part: tuple[str, Role],
+    seen: _Seen,
+    temperature: float | None,
+) -> AccuracyRecord:
+    subject = setting.subject.subject
+    classes = len(subject.origin.classes)
+    predicted = seen.logits.argmax(1)
+    confusion = np.zeros((classes, classes), dtype=np.int64)
+    np.add.at(confusion, (seen.labels, predicted), 1)
+    right = "".join("1" if hit else "0" for hit in predicted == seen.labels)
     return AccuracyRecord(
         subject=subject,
         runtime=setting.runtime,
         domain=part[0],
         role=part[1],
-        confusion=tuple(tuple(int(n) for n in row) for row in confusion),
-        skipped=len(samples) - len(right),
-        correct_hex=f"{int(''.join('1' if hit else '0' for hit in right), 2):x}",
+        confusion=tuple(tuple(row) for row in confusion.tolist()),
+        skipped=seen.skipped,
+        correct_hex=f"{int(right, 2):x}",
         environment=current_environment(),
         proof=proof,
+        predictions_hex=pack(predicted.tolist(), classes),
+        images_sha256=images_sha256(seen.samples),
+        reliability=reliability(seen.logits, seen.labels),
+        scaled=None if temperature is None else reliability(seen.logits, seen.labels, temperature),
     )
 
 

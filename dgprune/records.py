@@ -14,13 +14,15 @@ from dgprune.environment import Environment
 from dgprune.errors import DgpruneError
 from dgprune.lineage import LineageStep, Origin
 from dgprune.node_times import NodeTime
+from dgprune.predictions import require_one_count, unpack
 from dgprune.proof import Proof
-from dgprune.schema import Json, canonical_json, decode, encode, seal, unseal
+from dgprune.reliability import Reliability
+from dgprune.schema import canonical_json, decode, encode, seal, unseal
 from dgprune.store import append_lines, claim, explained, is_json
 from dgprune.structure import Structure
-from dgprune.timing import Arm, BenchSpec, ColdStart, Replica, TimedBlock
+from dgprune.timing import Arm, BenchSpec, ColdStart, Replica, TimedBlock, latency_of_schema_1
 
-SCHEMA = 2
+SCHEMA = 3
 Varies = Literal["network", "precision", "runtime"]
 
 
@@ -57,7 +59,10 @@ class AccuracyRecord:
 
     Held out are all of a `target`, or `test` images of a domain that is trained on.
     `confusion[t][p]` counts images of class t predicted as p; `correct_hex` holds one bit an image,
-    in the order of the split's manifest (most significant bit first), for paired tests.
+    in the order of the split's manifest (most significant bit first), `predictions_hex` one class;
+    `images_sha256` says which images. `reliability` is of the logits as they are, `scaled` of them
+    at the temperature fitted on source validation, None where that has no image. None is also what
+    schema 1 and 2 did not store.
     """
 
     subject: Subject
@@ -69,11 +74,14 @@ class AccuracyRecord:
     environment: Environment
     skipped: int = 0
     proof: Proof | None = None
+    predictions_hex: str | None = None
+    images_sha256: str | None = None
+    reliability: Reliability | None = None
+    scaled: Reliability | None = None
 
     def __post_init__(self) -> None:
-        bits = int(self.correct_hex or "0", 16).bit_count()
-        if bits != self.correct or self.images < 1:
-            raise ValueError("confusion and correct_hex do not count the same images")
+        seen = (self.reliability, self.scaled)
+        require_one_count(self.confusion, self.correct_hex, self.predictions, seen)
 
     @property
     def images(self) -> int:
@@ -89,6 +97,12 @@ class AccuracyRecord:
     def accuracy(self) -> float:
         """Share of images whose top-1 class is right."""
         return self.correct / self.images
+
+    @property
+    def predictions(self) -> tuple[int, ...] | None:
+        """The predicted class of every image, in manifest order; None before schema 3."""
+        text = self.predictions_hex
+        return None if text is None else unpack(text, len(self.confusion))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,17 +236,11 @@ def _entry(line: str, where: str) -> Entry:
         value = None
     if not isinstance(value, dict) or "schema" not in value:
         raise DgpruneError(f"{where} is not a record (JSON with a schema number); remove the line")
-    body = unseal(value, SCHEMA, where=where, older=(1,))
+    body = unseal(value, SCHEMA, where=where, older=(1, 2))
     kind, cell = body.pop("kind", None), body.pop("cell", None)
     if body.pop("schema") == 1 and kind == "latency":
-        body = _of_schema_1(body)
+        body = latency_of_schema_1(body)
     if kind not in _KINDS or not isinstance(cell, str):
         raise DgpruneError(f"{where} is of unknown kind {kind!r}; remove the line")
     record: Record = decode(_KINDS[kind], body, where=where)
     return Entry(id=str(value["id"]), cell=cell, record=record)
-
-
-def _of_schema_1(body: Json) -> Json:
-    """A latency record as it was when one process was all that was timed."""
-    kept = {key: body.pop(key) for key in ("stationary", "load_average", "blocks") if key in body}
-    return {**body, "replicas": [{"build": 0, **kept}]}

@@ -196,3 +196,36 @@ def share_interval(correct: int, images: int, confidence: float = 0.95) -> Inter
 
     limits = binomtest(correct, images).proportion_ci(confidence, method="wilson")
     return Interval(low=float(limits.low), estimate=correct / images, high=float(limits.high))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Average:
+    """Of `asked` cells those that are there, in `values`; nothing is told of less than all."""
+
+    asked: int
+    values: tuple[float, ...]
+
+    @property
+    def missing(self) -> int:
+        """Cells that were asked for and are not there."""
+        return self.asked - len(self.values)
+
+    @property
+    def mean(self) -> float | None:
+        """The mean of all cells; None where one is missing, or none was asked for."""
+        return statistics.fmean(self.values) if self.asked and not self.missing else None
+
+    @property
+    def spread(self) -> float | None:
+        """Standard deviation (n - 1) over all cells; None where one is missing, or of a single."""
+        return statistics.stdev(self.values) if self.asked > 1 and not self.missing else None
+
+    @property
+    def interval(self) -> Interval | None:
+        """The mean with Student's t limits, as `spread`: None where that is None."""
+        return None if self.spread is None else student_interval(self.values)
+
+
+def average(cells: Sequence[float | None]) -> Average:
+    """The average of `cells`, of which None is a missing one: counted, never passed over."""
+    return Average(asked=len(cells), values=tuple(cell for cell in cells if cell is not None))

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from dgprune.schema import Json
+
 Arm = Literal["baseline", "candidate"]
 _MOST_VOID = 0.2
 
@@ -133,3 +135,9 @@ class ColdStart:
     first_call_ns: int
     host_bytes: int
     device_bytes: int | None = None
+
+
+def latency_of_schema_1(body: Json) -> Json:
+    """A latency record as it was when one process was all that was timed."""
+    kept = {key: body.pop(key) for key in ("stationary", "load_average", "blocks") if key in body}
+    return {**body, "replicas": [{"build": 0, **kept}]}

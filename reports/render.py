@@ -12,11 +12,14 @@ from dgprune import __version__
 from dgprune.records import AccuracyRecord, Entry, ProfileRecord, Subject
 from dgprune.statistics import Interval
 from dgprune.structure import Structure
+from reports.accuracy_details import spread_cells, spread_names, spread_text, unseen_section
 from reports.attribution import attribution_section
 from reports.claim import claims, refusals
 from reports.figure import draw, inline_svg
 from reports.history_page import HistoryPage
 from reports.latency_details import details, milliseconds
+from reports.over_targets_section import over_targets_sections
+from reports.recipe import row_name
 from reports.rows import Row, Table
 from reports.section import Section
 from reports.setting import by_section
@@ -36,6 +39,7 @@ class Page:
     picture: str
     svg: Markup
     dense_latency: dict[int, float | None]
+    unseen: Section | None
     sections: list[Section]
 
 
@@ -49,6 +53,7 @@ def pages(tables: Sequence[Table]) -> list[Page]:
             picture=f"accuracy-speedup-{number}.png",
             svg=inline_svg(draw(table, "svg")),
             dense_latency=_dense_latency(table),
+            unseen=unseen_section(table),
             sections=[section] if (section := details(table)) else [],
         )
         for number, table in enumerate(tables, 1)
@@ -92,6 +97,10 @@ def _render(
         speedup=speedup,
         blocks=blocks,
         record_ids=record_ids,
+        spread_of=spread_cells,
+        spread_names=spread_names,
+        spread_text=spread_text,
+        name_in=row_name,
         what=what,
         made_by=made_by,
         md=escape_markdown,
@@ -102,7 +111,7 @@ def _render(
         entries=entries,
         claims=claims(entries),
         refusals=refusals(entries),
-        sections=sections_of(entries),
+        sections=[*over_targets_sections([page.table for page in made]), *sections_of(entries)],
         histories=histories,
         environment=environment_lines(entries),
         version=__version__,

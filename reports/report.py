@@ -17,6 +17,7 @@ from reports.figure import draw
 from reports.history import History, load_history, point_lines
 from reports.history_figure import draw_history
 from reports.history_page import history_pages
+from reports.over_targets_section import OVER_TARGETS, over_targets_summary
 from reports.render import html, markdown, pages
 from reports.rows import Table, tables
 
@@ -138,8 +139,8 @@ def contents(
 
 
 def summary(found: Sequence[Table]) -> Json:
-    """The rows of every table, for `--json` and for the terminal."""
-    return {
+    """The rows of every table, and what holds over targets and seeds, for `--json` and people."""
+    rows: Json = {
         table.title: [
             {
                 "file": row.subject.label,
@@ -152,3 +153,5 @@ def summary(found: Sequence[Table]) -> Json:
         ]
         for table in found
     }
+    over = over_targets_summary(found)
+    return rows | ({OVER_TARGETS: over} if over else {})

@@ -118,6 +118,11 @@ class Row:
         )
 
     @property
+    def unseen(self) -> AccuracyCell | None:
+        """Its accuracy on the domain that was held out; None where none was."""
+        return self.accuracy.get(self.subject.origin.target)
+
+    @property
     def source_accuracy(self) -> float | None:
         """Mean accuracy over the validation parts of the source domains measured, if any."""
         found = [*self.accuracy.values(), *self.validation.values()]

@@ -4,6 +4,7 @@ from typing import Any
 
 from dgprune.schema import Json
 from dgprune.table import print_table
+from reports.over_targets_section import OVER_TARGETS, terminal_cells
 
 _HEADINGS = {
     "unseen_accuracy": "unseen",
@@ -15,6 +16,8 @@ _HEADINGS = {
 def show(summary: Json) -> None:
     """Prints every table of a report's summary on stderr."""
     for title, rows in summary.items():
+        if title == OVER_TARGETS:
+            continue
         key = next(key for key in _HEADINGS if all(key in row for row in rows))
         sizes = list(dict.fromkeys(size for row in rows for size in row["speedup"]))
         header = [
@@ -26,6 +29,10 @@ def show(summary: Json) -> None:
         ]
         body = [_cells(row, key, sizes) for row in rows]
         print_table(title, header, body)
+    for grid in summary.get(OVER_TARGETS, []):
+        rows = grid["rows"]
+        header = ["recipe", *rows[0]["targets"], grid["average"]]
+        print_table(grid["title"], header, [terminal_cells(row) for row in rows])
 
 
 def _cells(row: Any, key: str, sizes: list[str]) -> list[str]:

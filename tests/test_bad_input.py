@@ -197,7 +197,7 @@ def test_disk_full(cli: Cli, full_disk: dict[str, given.End], name: str) -> None
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ('"schema":2', '"schema":99', "schema 99"),
+        ('"schema":3', '"schema":99', "schema 99"),
         ('"batch_size":1', '"batch_size":2', "edited"),
         ("{", "hello {", "not a record"),
         ("{", "[" * 100_000, "not a record"),

@@ -1,11 +1,15 @@
 """Records: derived numbers, identity, schema, and the fixture that must load for ever."""
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dgprune.errors import DgpruneError
+from dgprune.predictions import pack, unpack
 from dgprune.records import AccuracyRecord, LatencyRecord, append_records, read_records
 from dgprune.statistics import (
     accuracy_interval,
@@ -51,7 +55,7 @@ def test_rates_are_derived_from_counts(chain: TinyChain) -> None:
             assert 0 <= interval.low <= record.accuracy <= interval.high <= 1
 
 
-@pytest.mark.parametrize(("schema", "processes"), [(1, 1), (2, 2)])
+@pytest.mark.parametrize(("schema", "processes"), [(1, 1), (2, 2), (3, 1)])
 def test_every_schema_loads_for_ever(schema: int, processes: int) -> None:
     entries = read_records(FIXTURES / f"records-schema-{schema}.jsonl")
     accuracy, latency = entries[0].record, entries[-1].record
@@ -62,10 +66,45 @@ def test_every_schema_loads_for_ever(schema: int, processes: int) -> None:
     assert speedup_interval(latency.replicas).low > 0
 
 
+@pytest.mark.parametrize(("schema", "stored"), [(1, False), (2, False), (3, True)])
+def test_only_schema_3_knows_predictions_and_confidence(schema: int, stored: bool) -> None:
+    record = read_records(FIXTURES / f"records-schema-{schema}.jsonl")[1].record
+    assert isinstance(record, AccuracyRecord)
+    parts = (record.predictions, record.images_sha256, record.reliability, record.scaled)
+    assert [part is not None for part in parts] == [stored] * 4
+
+
+@pytest.mark.parametrize(
+    ("field", "change"),
+    [
+        ("predictions_hex", lambda text: text[:-2]),  # an image less
+        ("predictions_hex", lambda text: text[2:] + text[:2]),  # the same classes, other images
+        ("predictions_hex", lambda text: "ff" + text[2:]),  # no such class
+        ("reliability", lambda seen: replace(seen, counts=(1, *seen.counts[1:]))),
+        ("scaled", lambda seen: replace(seen, correct=(1, *seen.correct[1:]))),
+    ],
+)
+def test_parts_that_count_other_images_are_refused(
+    field: str, change: Callable[[Any], Any]
+) -> None:
+    record = read_records(FIXTURES / "records-schema-3.jsonl")[1].record
+    changes: dict[str, Any] = {field: change(getattr(record, field))}
+    with pytest.raises(ValueError, match=r"count the same images|names a class"):
+        replace(record, **changes)
+
+
+@pytest.mark.parametrize("classes", [2, 256, 345])
+def test_predictions_come_back_as_they_were(classes: int) -> None:
+    predictions = tuple(range(classes))[::-1]
+    assert unpack(pack(predictions, classes), classes) == predictions
+    with pytest.raises(ValueError, match="digits an image"):
+        unpack(pack(predictions, classes)[:-1], classes)
+
+
 def test_an_unknown_schema_is_refused(tmp_path: Path) -> None:
     body = json.loads(FIXTURE.read_text().splitlines()[0])
     (tmp_path / "r.jsonl").write_text(json.dumps({**body, "schema": 7}) + "\n")
-    with pytest.raises(DgpruneError, match=r"r\.jsonl:1 has schema 7.*reads schema 2"):
+    with pytest.raises(DgpruneError, match=r"r\.jsonl:1 has schema 7.*reads schema 3"):
         read_records(tmp_path / "r.jsonl")
 
 

@@ -1,0 +1,181 @@
+"""Over targets and seeds: one row a recipe, and no average of less than all that was asked."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from dgprune.domain_metrics import require_same_images
+from dgprune.errors import DgpruneError
+from dgprune.lineage import chosen_by_oracle
+from dgprune.paired import Pairs, difference_interval, pairs_of
+from dgprune.records import AccuracyRecord
+from dgprune.statistics import Average, Interval, average, student_interval
+from reports.published_accuracy import Published, published_for
+from reports.recipe import MadeBy, dense_of, made_by_recipe, seed_of
+from reports.rows import Row, Table
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """One file on its unseen domain, beside the dense file that it was pruned from."""
+
+    record: AccuracyRecord
+    over_dense: Pairs | None
+
+    @property
+    def accuracy(self) -> float:
+        """On the unseen domain."""
+        return self.record.accuracy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """All files of one recipe, by target and seed; `seeds` of them were asked for a target."""
+
+    name: str
+    targets: tuple[str, ...]
+    seeds: int
+    files: dict[tuple[str, str], Measured] = field(default_factory=dict)
+
+    def over_seeds(self, target: str) -> Average:
+        """Accuracy on `target` over seeds."""
+        found = [m.accuracy for (name, _), m in sorted(self.files.items()) if name == target]
+        return average([*found, *[None] * (self.seeds - len(found))])
+
+    @property
+    def missing(self) -> int:
+        """Files that were asked for and are not there."""
+        return self.asked - len(self.files)
+
+    @property
+    def asked(self) -> int:
+        """Targets times seeds."""
+        return len(self.targets) * self.seeds
+
+    @property
+    def over_targets(self) -> Average:
+        """Per seed, the mean accuracy over all targets; empty cells where a file is missing."""
+        by_seed = self._by_seed({key: m.accuracy for key, m in self.files.items()})
+        return average(by_seed or [None] * self.seeds)
+
+    @property
+    def worst_target(self) -> tuple[str, float] | None:
+        """The target with the lowest mean over seeds; None where a file is missing."""
+        means = {target: self.over_seeds(target).mean for target in self.targets}
+        there = {target: mean for target, mean in means.items() if mean is not None}
+        if len(there) < len(self.targets):
+            return None
+        return min(there.items(), key=lambda pair: pair[1])
+
+    @property
+    def over_dense(self) -> Interval | None:
+        """Mean difference over all targets from dense; None where a file or its dense is missing.
+
+        Over several seeds with Student's t limits over seeds; of one, with those of the bootstrap
+        over images, stratified by target.
+        """
+        pairs = {key: m.over_dense for key, m in self.files.items() if m.over_dense is not None}
+        if self.missing or len(pairs) < self.asked:
+            return None
+        if self.seeds == 1:
+            return difference_interval([pairs[key] for key in sorted(pairs)])
+        return student_interval(self._by_seed({key: p.difference for key, p in pairs.items()}))
+
+    def _by_seed(self, cells: dict[tuple[str, str], float]) -> list[float]:
+        """The mean over targets of each seed; of nothing where a cell is missing."""
+        if len(cells) < self.asked:
+            return []
+        seeds = sorted({seed for _, seed in cells})
+        return [
+            sum(cells[target, seed] for target in self.targets) / len(self.targets)
+            for seed in seeds
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """Every recipe on one data set, in one format and precision, on one runtime.
+
+    `domains` is how many the data set has, as far as records tell; `replaced` counts files that
+    a newer one of the same recipe, target and seed stands for.
+    """
+
+    title: str
+    targets: tuple[str, ...]
+    domains: int
+    seeds: int
+    lines: tuple[Line, ...]
+    published: tuple[Published, ...]
+    replaced: int
+
+    @property
+    def missing(self) -> int:
+        """Files that were asked for and are not there, over all recipes."""
+        return sum(line.missing for line in self.lines)
+
+
+def grids(tables: Sequence[Table]) -> list[Grid]:
+    """One where a recipe was tried on several targets or seeds; none of a single one."""
+    groups: dict[tuple[str, ...], list[tuple[Row, Table]]] = defaultdict(list)
+    for table in tables:
+        for row in table.rows:
+            if row.unseen is not None and row.unseen.record.role == "target":
+                groups[_group(row)].append((row, table))
+    found = [_grid(group) for _, group in sorted(groups.items())]
+    return [grid for grid in found if any(len(line.files) > 1 for line in grid.lines)]
+
+
+def _group(row: Row) -> tuple[str, ...]:
+    """What one grid holds; models and recipes are its rows, targets its columns."""
+    assert row.unseen is not None
+    origin, runtime = row.subject.origin, row.unseen.record.runtime
+    executed = (row.subject.format, row.subject.precision, runtime.name, runtime.provider)
+    chosen = "oracle" if chosen_by_oracle(row.subject.lineage) else ""
+    return (origin.data_name, origin.data_digest, *executed, chosen)
+
+
+def _grid(group: Sequence[tuple[Row, Table]]) -> Grid:
+    files: dict[str, dict[tuple[str, str], Measured]] = defaultdict(dict)
+    recipes: dict[str, MadeBy] = {}
+    order: dict[str, tuple[object, ...]] = {}
+    for row, table in group:
+        of = made_by_recipe(row.subject)
+        recipes[of.key] = of
+        order.setdefault(of.key, (of.model, of.image_size, row.budget, of.label, len(of.steps)))
+        files[of.key][row.subject.origin.target, seed_of(row.subject)] = _measured(row, table)
+    targets = tuple(sorted({target for cells in files.values() for target, _ in cells}))
+    seeds = max(len({seed for _, seed in cells}) for cells in files.values())
+    made_by = sorted(recipes.values(), key=lambda of: order[of.key])
+    lines = [
+        Line(name=of.name_beside(made_by), targets=targets, seeds=seeds, files=files[of.key])
+        for of in made_by
+    ]
+    first = group[0][0]
+    return Grid(
+        title=_title(first),
+        targets=targets,
+        domains=len({domain for _, table in group for domain in table.domains}),
+        seeds=seeds,
+        lines=tuple(lines),
+        published=published_for(first.subject.origin.data_name, len(first.subject.origin.classes)),
+        replaced=len(group) - sum(map(len, files.values())),
+    )
+
+
+def _title(row: Row) -> str:
+    name, *_ = _group(row)
+    _, _, format_, precision, runtime, provider, chosen = _group(row)
+    told = ", the unseen domain chose the epoch" if chosen else ""
+    return f"Over targets and seeds: {name} ({format_} {precision} on {runtime}, {provider}{told})"
+
+
+def _measured(row: Row, table: Table) -> Measured:
+    assert row.unseen is not None
+    record, parent = row.unseen.record, dense_of(row, table)
+    if parent is None or parent.unseen is None:
+        return Measured(record=record, over_dense=None)
+    try:
+        require_same_images(record, parent.unseen.record)
+    except DgpruneError:
+        return Measured(record=record, over_dense=None)
+    return Measured(record=record, over_dense=pairs_of(record, parent.unseen.record))
