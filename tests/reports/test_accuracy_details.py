@@ -6,7 +6,13 @@ from pathlib import Path
 import pytest
 
 from dgprune.records import AccuracyRecord, Entry, append_records
-from reports.accuracy_details import NOT_MEASURED, SPREAD, points, spread_cells, unseen_section
+from reports.accuracy_details import (
+    NOT_MEASURED,
+    points,
+    spread_cells,
+    spread_names,
+    unseen_section,
+)
 from reports.recipe import dense_of, row_name
 from reports.report import report
 from reports.rows import Row, Table, tables
@@ -28,7 +34,7 @@ def pair(seed: int = 0) -> tuple[list[Entry], list[Entry]]:
 
 
 def cells(row: Row, table: Table) -> dict[str, str]:
-    return dict(zip(SPREAD, spread_cells(row, table), strict=True))
+    return dict(zip(spread_names(table), spread_cells(row, table), strict=True))
 
 
 def lines(table: Table) -> dict[str, dict[str, str]]:
