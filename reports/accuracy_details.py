@@ -26,6 +26,8 @@ def spread_cells(row: Row, table: Table) -> tuple[str, ...]:
     """Mean, worst domain, source-target gap and its change against dense, as `SPREAD` says."""
     cells = [row.accuracy.get(domain) for domain in table.domains]
     records = [cell.record for cell in cells if cell is not None]
+    if not cells:  # a table of latency only
+        return (DASH,) * len(SPREAD)
     if len(records) < len(cells):
         told = missing_text(len(cells) - len(records), len(cells))
         return (told, told, *_gap_cells(row, table))
