@@ -1,7 +1,7 @@
 """The whole chain, as the commands a user would type, one after the other."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 
 from dgprune.progress import Progress
@@ -69,7 +69,7 @@ def run_chain(
         fit = "--refit" if entry.refit else "--no-refit"
         scored = ("--score-images", str(entry.score_images), fit)
         pruned = runner.run("prune", str(dense), *domains, *into, *wanted, *scored).path
-        taught = ("--teacher", str(dense)) if recipe.distill.weight else ()
+        taught = ("--teacher", str(dense)) if recipe.distill.teaches else ()
         recovered = runner.run(
             "finetune",
             str(pruned),
@@ -116,12 +116,28 @@ def training_options(train: TrainRecipe) -> tuple[str, ...]:
         *("--warmup-epochs", str(train.warmup_epochs)),
         *("--label-smoothing", str(train.label_smoothing)),
         *("--augmentation", train.augmentation),
+        *_given(train),
     )
+
+
+def _given(part: TrainRecipe | DistillRecipe) -> tuple[str, ...]:
+    """The options that may be left out, where they are something else than their default."""
+    found: list[str] = []
+    for field in fields(part):
+        value = getattr(part, field.name)
+        if field.default is MISSING or value == field.default:
+            continue
+        name = "feature_weight" if field.name == "features" else field.name
+        found.append(f"--{name.replace('_', '-')}")
+        if not isinstance(value, bool):
+            found.append(str(value))
+    return tuple(found)
 
 
 def distillation_options(distill: DistillRecipe) -> tuple[str, ...]:
     """A distillation, as `dgprune finetune` takes it beside `--teacher`."""
-    return ("--distill-weight", str(distill.weight), "--temperature", str(distill.temperature))
+    shares = ("--distill-weight", str(distill.weight), "--temperature", str(distill.temperature))
+    return (*shares, *_given(distill))
 
 
 def _bench(recipe: Recipe, records: Path) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ ALL_RATIOS = (0.5, 0.75, 0.95)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainRecipe:
-    """One fine-tuning: the options of `dgprune finetune`."""
+    """One fine-tuning: the options of `dgprune finetune`; those with a default may be left out."""
 
     epochs: int
     lr: float
@@ -23,6 +23,17 @@ class TrainRecipe:
     warmup_epochs: float
     label_smoothing: float
     augmentation: str
+    clip_norm: float = 1.0
+    averaging: str = "none"
+    ema_decay: float = 0.999
+    mixup: float = 0.0
+    coral: float = 0.0
+    domain_balanced: bool = False
+    layer_decay: float = 1.0
+    evaluate_every: int = 0
+    patience: int = 0
+    precision: str = "auto"
+    selection: str = "source-val"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +53,12 @@ class DistillRecipe:
 
     weight: float
     temperature: float
+    features: float = 0.0
+
+    @property
+    def teaches(self) -> bool:
+        """Whether the dense model has any share in the loss."""
+        return bool(self.weight or self.features)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,8 +19,20 @@ def check_recipe(recipe: Recipe) -> None:
             label_smoothing=part.label_smoothing,
             distill_weight=recipe.distill.weight,
             temperature=recipe.distill.temperature,
+            feature_weight=recipe.distill.features,
             augmentation=part.augmentation,
             seed=recipe.seed,
+            clip_norm=part.clip_norm,
+            averaging=part.averaging,  # type: ignore[arg-type]  # checked by the spec itself
+            ema_decay=part.ema_decay,
+            mixup=part.mixup,
+            coral=part.coral,
+            domain_balanced=part.domain_balanced,
+            layer_decay=part.layer_decay,
+            evaluate_every=part.evaluate_every,
+            patience=part.patience,
+            precision=part.precision,  # type: ignore[arg-type]
+            selection=part.selection,  # type: ignore[arg-type]
         )
     for entry, criterion, ratio in recipe.cells():
         PruneSpec(

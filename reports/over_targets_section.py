@@ -47,7 +47,7 @@ def average_header(grid: Grid) -> str:
 def _text(grid: Grid) -> str:
     """How to read it; what is missing, first of all."""
     asked = sum(line.asked for line in grid.lines)
-    counted = f"{grid.missing} of {asked} files are missing" if grid.missing else "Nothing missing"
+    counted = f"Missing: {grid.missing} of {asked} files" if grid.missing else "Nothing missing"
     spread = (
         f"mean and standard deviation over {grid.seeds} seeds; limits are Student's t over seeds, "
         "each seed's mean over targets being one value"

@@ -131,7 +131,7 @@ def _pruning(
     wanted = ("--criterion", criterion, "--ranking", ranking, "--ratio", str(ratio))
     scored = ("--score-images", str(part.score_images), "--refit" if part.refit else "--no-refit")
     engine = () if part.engine == "dgprune" else ("--engine", part.engine)
-    taught = ("--teacher", DENSE) if plan.distill.weight else ()
+    taught = ("--teacher", DENSE) if plan.distill.teaches else ()
     return (
         ("prune", DENSE, *wanted, *scored, *engine),
         (

@@ -66,7 +66,7 @@ def test_a_missing_cell_is_counted_and_nothing_is_averaged_without_it() -> None:
     assert found["dense"]["average of 3"] == "65.0 ± 7.1 %"
     (text,) = (s.text for s in over_targets_sections(tables(
         [*files("dense", DENSE), *files("l1", part)])))  # fmt: skip
-    assert text.startswith("1 of 12 files are missing")
+    assert text.startswith("Missing: 1 of 12 files")
 
 
 def test_a_whole_target_that_is_missing_is_counted_too() -> None:
