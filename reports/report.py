@@ -57,8 +57,14 @@ def report(
 
 
 def _identity(entries: Sequence[Entry], histories: Sequence[History]) -> str:
-    made_of = {"version": __version__, "records": [entry.id for entry in entries]}
+    made_of = {"version": __version__, "code": _code(), "records": [e.id for e in entries]}
     return digest(made_of | ({"history": point_lines(histories)} if histories else {}))
+
+
+def _code() -> str:
+    """Digest of what draws a page: one that an older state of it drew is drawn again."""
+    files = (path for kind in ("*.py", "*.j2") for path in Path(__file__).parent.rglob(kind))
+    return digest([[path.name, file_sha256(path)] for path in sorted(files)])
 
 
 def _unique(entries: Sequence[Entry]) -> list[Entry]:

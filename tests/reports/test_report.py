@@ -110,6 +110,14 @@ def test_a_report_is_made_once_and_renewed_with_new_records(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "r.jsonl"]
 
 
+def test_a_report_that_other_code_drew_is_drawn_again(
+    chain: TinyChain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report([chain.records], tmp_path / "out")
+    monkeypatch.setattr("reports.report._code", lambda: "an older state")
+    assert report([chain.records], tmp_path / "out").fresh
+
+
 def test_control_and_rows_are_told_apart(chain: TinyChain) -> None:
     (table,) = tables(read_records(chain.records))
     assert [row.subject.label for row in table.rows] == ["dense", "taylor-50"]
