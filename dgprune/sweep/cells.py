@@ -137,6 +137,6 @@ def _pruning(
         (
             *("finetune", PREVIOUS, *taught),
             *distillation_options(plan.distill),
-            *training_options(plan.recover),
+            *training_options(plan.recovery),
         ),
     )

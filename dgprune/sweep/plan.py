@@ -49,7 +49,7 @@ class Plan:
     """Models x targets x seeds, each dense and under every pruning.
 
     `targets` of "all" are all domains of the data. Without `prune`, or with an empty list in it,
-    models stay dense; without `bench` no latency is measured.
+    models stay dense, and need no `recover`; without `bench` no latency is measured.
     """
 
     data: str
@@ -57,11 +57,16 @@ class Plan:
     seeds: tuple[int, ...]
     model: tuple[PlannedModel, ...]
     dense: TrainRecipe
-    recover: TrainRecipe
-    distill: DistillRecipe
+    recover: TrainRecipe | None = None
+    distill: DistillRecipe = DistillRecipe(weight=0.5, temperature=3.0)
     prune: tuple[PlannedPruning, ...] = ()
     export: PlannedExport = PlannedExport()
     bench: BenchRecipe | None = None
+
+    @property
+    def recovery(self) -> TrainRecipe:
+        """How pruned models are trained; as the dense ones where there are none."""
+        return self.recover or self.dense
 
     def recipes(self) -> list[Recipe]:
         """The plan as recipes, one a model and seed: their values are what later steps check."""
@@ -86,7 +91,7 @@ class Plan:
                 seed=seed,
                 dense=self.dense,
                 prune=grid,
-                recover=self.recover,
+                recover=self.recovery,
                 distill=self.distill,
                 bench=self.bench or BenchRecipe(batch=(1,), tier="smoke", threads=1),
             )
@@ -123,6 +128,8 @@ def _check(plan: Plan, where: str) -> None:
     for key in ("model", "targets", "seeds"):
         if not getattr(plan, key):
             raise DgpruneError(f"{where}: {key} is empty; name one or more")
+    if plan.recover is None and any(part.criteria and part.ratios for part in plan.prune):
+        raise DgpruneError(f"{where}: key 'recover' is missing; pruned models need that training")
     if ALL in plan.targets and len(plan.targets) > 1:
         raise DgpruneError(f'{where}: targets has "all" beside others; name either')
     _require_known(where, "export.format", plan.export.format, FORMATS)

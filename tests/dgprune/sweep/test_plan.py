@@ -45,6 +45,17 @@ def test_an_empty_list_leaves_the_dense_models(plan: Path, what: str) -> None:
     assert [cell.kind for cell in read(changed(plan, line, f"{what} = []"))] == ["dense"] * 6
 
 
+def test_pruned_models_need_a_recovery_and_dense_ones_none(plan: Path) -> None:
+    text = plan.read_text()
+    bare = text[: text.index("[[prune]]")]
+    plan.write_text(bare)
+    assert [cell.kind for cell in read(plan)] == ["dense"] * 6
+    grid = text[text.index("[[prune]]") : text.index("[recover]")]
+    plan.write_text(bare + grid)
+    with pytest.raises(DgpruneError, match="key 'recover' is missing; pruned models need"):
+        read(plan)
+
+
 def test_cells_asked_for_twice_are_one(plan: Path) -> None:
     assert len(read(changed(plan, "seeds = [0, 1]", "seeds = [0, 1, 0]"))) == len(read(plan))
 
