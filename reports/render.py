@@ -31,13 +31,13 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """One experiment, ready to print."""
+    """One experiment, ready to print; without a speed there is nothing to draw."""
 
     table: Table
     sentences: list[str]
     warnings: list[str]
     picture: str
-    svg: Markup
+    svg: Markup | None
     dense_latency: dict[int, float | None]
     unseen: Section | None
     sections: list[Section]
@@ -51,7 +51,7 @@ def pages(tables: Sequence[Table]) -> list[Page]:
             sentences=sentences(table),
             warnings=warnings(table),
             picture=f"accuracy-speedup-{number}.png",
-            svg=inline_svg(draw(table, "svg")),
+            svg=inline_svg(draw(table, "svg")) if table.batch_sizes else None,
             dense_latency=_dense_latency(table),
             unseen=unseen_section(table),
             sections=[section] if (section := details(table)) else [],
@@ -111,7 +111,8 @@ def _render(
         entries=entries,
         claims=claims(entries),
         refusals=refusals(entries),
-        sections=[*over_targets_sections([page.table for page in made]), *sections_of(entries)],
+        overviews=over_targets_sections([page.table for page in made]),
+        sections=sections_of(entries),
         histories=histories,
         environment=environment_lines(entries),
         version=__version__,

@@ -132,7 +132,7 @@ def contents(
     """
     made = pages(tables(entries))
     drawn = history_pages(histories)
-    found = {page.picture: draw(page.table, "png") for page in made}
+    found = {page.picture: draw(page.table, "png") for page in made if page.svg}
     found |= {page.picture: draw_history(page.history, "png") for page in drawn}
     texts = {
         "report.html": html(made, entries, drawn),
