@@ -126,8 +126,9 @@ class Training:
     @property
     def ended(self) -> bool:
         """Whether all steps are done, or there is no hope of a better evaluation."""
-        patience = self.spec.patience
-        tired = bool(patience) and len(self.epochs) - 1 - self.chosen >= patience
+        scores = [epoch.score for epoch in self.epochs]  # the sources', whatever selects
+        since = len(scores) - 1 - scores.index(max(scores)) if scores else 0
+        tired = 0 < self.spec.patience <= since
         closed = isinstance(self.average, Swad) and self.average.closed
         return self.cursor.step >= self.steps_in_all or tired or closed
 
