@@ -5,7 +5,7 @@ from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 
 from dgprune.progress import Progress
-from dgprune.recipe import BenchRecipe, DistillRecipe, Recipe, TrainRecipe
+from dgprune.recipe import BenchRecipe, DistillRecipe, PruneRecipe, Recipe, TrainRecipe
 from dgprune.stage import Done
 from dgprune.store import open_store
 
@@ -65,10 +65,8 @@ def run_chain(
     baseline = _ship(runner, recipe, dense, store)
     shipped = []
     for entry, criterion, ratio in cells:
-        wanted = ("--criterion", criterion, "--ratio", str(ratio), "--ranking", entry.ranking)
-        fit = "--refit" if entry.refit else "--no-refit"
-        scored = ("--score-images", str(entry.score_images), fit)
-        pruned = runner.run("prune", str(dense), *domains, *into, *wanted, *scored).path
+        wanted = pruning_options(entry, criterion, ratio)
+        pruned = runner.run("prune", str(dense), *domains, *into, *wanted).path
         taught = ("--teacher", str(dense)) if recipe.distill.teaches else ()
         recovered = runner.run(
             "finetune",
@@ -106,6 +104,13 @@ def model_options(weights: str, image_size: int) -> tuple[str, ...]:
     return ("--weights", weights, "--image-size", str(image_size))
 
 
+def pruning_options(entry: PruneRecipe, criterion: str, ratio: float) -> tuple[str, ...]:
+    """One cut of the grid, as `dgprune prune` takes it."""
+    wanted = ("--criterion", criterion, "--ranking", entry.ranking, "--ratio", str(ratio))
+    fit = "--refit" if entry.refit else "--no-refit"
+    return (*wanted, "--score-images", str(entry.score_images), fit, *_given(entry))
+
+
 def training_options(train: TrainRecipe) -> tuple[str, ...]:
     """A fine-tuning, as `dgprune finetune` takes it."""
     return (
@@ -120,7 +125,7 @@ def training_options(train: TrainRecipe) -> tuple[str, ...]:
     )
 
 
-def _given(part: TrainRecipe | DistillRecipe) -> tuple[str, ...]:
+def _given(part: TrainRecipe | DistillRecipe | PruneRecipe) -> tuple[str, ...]:
     """The options that may be left out, where they are something else than their default."""
     found: list[str] = []
     for field in fields(part):

@@ -38,13 +38,16 @@ class TrainRecipe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PruneRecipe:
-    """Some cells of the grid: every criterion at every ratio."""
+    """Some cells of the grid: every criterion at every ratio; the last keys may be left out."""
 
     criteria: tuple[str, ...]
     ratios: tuple[float, ...]
     ranking: str
     score_images: int
     refit: bool
+    engine: str = "dgprune"
+    floor: str | None = None
+    align: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,12 +100,12 @@ class Recipe:
 
     def cells(self) -> list[tuple[PruneRecipe, str, float]]:
         """Every pruned model once: its grid entry, criterion and ratio."""
-        found: dict[tuple[object, ...], tuple[PruneRecipe, str, float]] = {}
+        found: dict[PruneRecipe, tuple[PruneRecipe, str, float]] = {}
         for entry in self.prune:
             for ratio in entry.ratios:
                 for criterion in entry.criteria:
-                    key = (criterion, ratio, entry.ranking, entry.score_images, entry.refit)
-                    found.setdefault(key, (entry, criterion, ratio))
+                    alike = replace(entry, criteria=(criterion,), ratios=(ratio,))
+                    found.setdefault(alike, (entry, criterion, ratio))
         return sorted(found.values(), key=lambda cell: cell[2])
 
 

@@ -9,20 +9,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
-import numpy as np
-
 from dgprune.checkpoint import is_checkpoint, open_checkpoint
 from dgprune.errors import DgpruneError, require_between
 from dgprune.progress import SILENT, Progress
 from dgprune.schema import Json
 from dgprune.source import SourceSpec
 from dgprune.stage import Done
-from dgprune.structure import Structure
 from pruning.budgets import Budget
 from pruning.finetune_checkpoint import FinetuneSpec, finetune
-from pruning.planning import make_plan
+from pruning.planning import equal_scores, make_plan
 from pruning.prune_checkpoint import Given, label_after, prune
-from pruning.ranking import UnitScores
 from pruning.spec import PruneSpec
 from pruning.training_spec import TrainSpec
 
@@ -68,7 +64,7 @@ def prune_in_steps(
     dense = open_checkpoint(Path(source.model))
     if spec.engine == "dgprune":
         make_plan(
-            _equal_scores(dense.structure), dense.structure, spec.ranking, spec.budget, spec.limits
+            equal_scores(dense.structure), dense.structure, spec.ranking, spec.budget, spec.limits
         )
     label = label_after(dense.meta.label, spec.label)
     train = replace(steps.train, seed=spec.seed)
@@ -115,10 +111,3 @@ def _for_torch_pruning(spec: PruneSpec, steps: StepsSpec, step: int) -> Budget:
     before = spec.budget.value * steps.done(step - 1)
     after = spec.budget.value * steps.done(step)
     return Budget(kind="ratio", value=1 - (1 - after) / (1 - before))
-
-
-def _equal_scores(structure: Structure) -> UnitScores:
-    """A score of one for every unit: enough to see whether a budget can be met."""
-    heads = tuple(np.ones((block.num_heads, block.head_dim)) for block in structure.blocks)
-    mlp = tuple(np.ones(block.mlp_hidden) for block in structure.blocks)
-    return UnitScores(width=np.ones(structure.embed_dim), qk=heads, value=heads, mlp=mlp)

@@ -211,3 +211,10 @@ def heads_and_dims(shape: tuple[int, ...], kept: int, limits: Limits) -> tuple[i
     fewest = min(limits.min_heads, heads)
     pairs = [(h, d) for h in range(fewest, heads + 1) for d in [*allowed, dims]]
     return min(pairs, key=lambda pair: (abs(pair[0] * pair[1] - kept), -pair[1]))
+
+
+def equal_scores(structure: Structure) -> UnitScores:
+    """A score of one for every unit: enough to see whether a budget can be met."""
+    heads = tuple(np.ones((block.num_heads, block.head_dim)) for block in structure.blocks)
+    mlp = tuple(np.ones(block.mlp_hidden) for block in structure.blocks)
+    return UnitScores(width=np.ones(structure.embed_dim), qk=heads, value=heads, mlp=mlp)

@@ -1,11 +1,19 @@
 """Whether every value of a recipe is one that pruning and training take."""
 
+from typing import TYPE_CHECKING
+
+from dgprune.errors import DgpruneError
 from dgprune.recipe import Recipe
+from dgprune.structure import Structure
+
+if TYPE_CHECKING:
+    from pruning.spec import PruneSpec
 
 
 def check_recipe(recipe: Recipe) -> None:
     """Raises DgpruneError for a value that a later step would refuse, before the first one runs."""
-    from pruning.budgets import Budget
+    from dgprune.models import bare_model, structure_of
+    from pruning.budgets import Budget, limits_from
     from pruning.spec import PruneSpec
     from pruning.training_spec import TrainSpec
 
@@ -34,10 +42,27 @@ def check_recipe(recipe: Recipe) -> None:
             precision=part.precision,  # type: ignore[arg-type]
             selection=part.selection,  # type: ignore[arg-type]
         )
+    structure = structure_of(bare_model(recipe.model), recipe.model)
     for entry, criterion, ratio in recipe.cells():
-        PruneSpec(
+        budget = Budget(kind="ratio", value=ratio)
+        spec = PruneSpec(
             criterion=criterion,  # type: ignore[arg-type]  # checked by the spec itself
             ranking=entry.ranking,  # type: ignore[arg-type]
-            budget=Budget(kind="ratio", value=ratio),
+            budget=budget,
             score_images=entry.score_images,
+            engine=entry.engine,  # type: ignore[arg-type]
+            refit=entry.refit,
+            limits=limits_from(budget, entry.align, entry.floor),
         )
+        if spec.engine == "dgprune":
+            _require_room(structure, spec)
+
+
+def _require_room(structure: Structure, spec: "PruneSpec") -> None:
+    """Raises DgpruneError where the floors keep more than the ratio leaves."""
+    from pruning.planning import equal_scores, make_plan
+
+    try:
+        make_plan(equal_scores(structure), structure, spec.ranking, spec.budget, spec.limits)
+    except DgpruneError as error:
+        raise DgpruneError(f"{spec.label} of {structure.model}: {error}") from None

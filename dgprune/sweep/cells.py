@@ -5,7 +5,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from dgprune.chain import distillation_options, model_options, training_options
+from dgprune.chain import (
+    distillation_options,
+    model_options,
+    pruning_options,
+    training_options,
+)
 from dgprune.data import DataSet, open_data
 from dgprune.errors import DgpruneError
 from dgprune.schema import digest, file_sha256
@@ -128,12 +133,9 @@ def _label(part: PlannedPruning, criterion: str, ranking: str, ratio: float) -> 
 def _pruning(
     plan: Plan, part: PlannedPruning, criterion: str, ranking: str, ratio: float
 ) -> tuple[tuple[str, ...], ...]:
-    wanted = ("--criterion", criterion, "--ranking", ranking, "--ratio", str(ratio))
-    scored = ("--score-images", str(part.score_images), "--refit" if part.refit else "--no-refit")
-    engine = () if part.engine == "dgprune" else ("--engine", part.engine)
     taught = ("--teacher", DENSE) if plan.distill.teaches else ()
     return (
-        ("prune", DENSE, *wanted, *scored, *engine),
+        ("prune", DENSE, *pruning_options(part.under(ranking), criterion, ratio)),
         (
             *("finetune", PREVIOUS, *taught),
             *distillation_options(plan.distill),

@@ -34,6 +34,21 @@ class PlannedPruning:
     score_images: int
     refit: bool
     engine: str = "dgprune"
+    floor: str | None = None
+    align: str | None = None
+
+    def under(self, ranking: str) -> PruneRecipe:
+        """The cells under one of the rankings."""
+        return PruneRecipe(
+            criteria=self.criteria,
+            ratios=self.ratios,
+            ranking=ranking,
+            score_images=self.score_images,
+            refit=self.refit,
+            engine=self.engine,
+            floor=self.floor,
+            align=self.align,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,17 +85,7 @@ class Plan:
 
     def recipes(self) -> list[Recipe]:
         """The plan as recipes, one a model and seed: their values are what later steps check."""
-        grid = tuple(
-            PruneRecipe(
-                criteria=part.criteria,
-                ratios=part.ratios,
-                ranking=ranking,
-                score_images=part.score_images,
-                refit=part.refit,
-            )
-            for part in self.prune
-            for ranking in part.rankings
-        )
+        grid = tuple(part.under(ranking) for part in self.prune for ranking in part.rankings)
         return [
             Recipe(
                 model=model.name,

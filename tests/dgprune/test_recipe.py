@@ -2,10 +2,15 @@
 
 import dataclasses
 import inspect
+from pathlib import Path
 
-from dgprune.chain import distillation_options, training_options
+import pytest
+
+from dgprune.chain import distillation_options, pruning_options, training_options
+from dgprune.errors import DgpruneError
 from dgprune.recipe import TrainRecipe, named_recipe
-from pruning.cli import finetune
+from dgprune.sweep.plan import plan_names, plan_text, read_plan
+from pruning.cli import check_recipe, finetune
 from pruning.training_spec import TrainSpec
 
 
@@ -39,3 +44,35 @@ def test_every_option_of_training_has_a_key_with_the_same_default() -> None:
         assert options[option].default == default
         if name not in elsewhere:
             assert keys[option] in (dataclasses.MISSING, default)
+
+
+def test_keys_of_a_pruning_that_may_be_left_out_are_handed_on() -> None:
+    entry = named_recipe("quickstart").prune[0]
+    plain = pruning_options(entry, "l1", 0.5)
+    assert plain == (
+        *("--criterion", "l1", "--ranking", "global", "--ratio", "0.5"),
+        *("--score-images", "256", "--no-refit"),
+    )
+    more = dataclasses.replace(entry, engine="torch-pruning", floor="width=8", align="mlp=4")
+    assert pruning_options(more, "l1", 0.5) == (
+        *plain,
+        *("--engine", "torch-pruning", "--floor", "width=8", "--align", "mlp=4"),
+    )
+
+
+def test_a_cut_that_the_floors_forbid_is_refused_before_any_work() -> None:
+    recipe = named_recipe("quickstart")
+    entry = dataclasses.replace(recipe.prune[0], ranking="isomorphic", ratios=(0.95,))
+    check_recipe(recipe)
+    with pytest.raises(DgpruneError, match="hessian-isomorphic-95 of vit_micro.*the floors keep"):
+        check_recipe(dataclasses.replace(recipe, prune=(entry,)))
+    lower = dataclasses.replace(entry, floor="width=4,heads=1,head_dim=4,mlp=4")
+    check_recipe(dataclasses.replace(recipe, prune=(lower,)))
+
+
+@pytest.mark.parametrize("name", plan_names())
+def test_every_cell_of_a_plan_that_comes_along_can_be_made(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "plan.toml"
+    path.write_text(plan_text(name))
+    for recipe in read_plan(path).recipes():
+        check_recipe(recipe)
