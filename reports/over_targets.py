@@ -11,8 +11,9 @@ from dgprune.paired import Pairs, difference_interval, pairs_of
 from dgprune.records import AccuracyRecord
 from dgprune.statistics import Average, Interval, average, student_interval
 from reports.published_accuracy import Published, published_for
-from reports.recipe import MadeBy, dense_of, made_by_recipe, seed_of
+from reports.recipe import MadeBy, dense_of, made_by_recipe
 from reports.rows import Row, Table
+from reports.setting import seed_of
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -90,7 +90,8 @@ def _cell(seen: Average) -> str:
 def _limits(interval: Interval | None) -> str:
     if interval is None:
         return DASH
-    return f"[{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
+    low, high = max(0.0, interval.low), min(1.0, interval.high)  # two seeds reach beyond
+    return f"[{100 * low:.1f}, {100 * high:.1f}]"
 
 
 def _published_cells(row: Published, grid: Grid) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from dgprune.lineage import LineageStep
 from dgprune.records import Subject
 from dgprune.schema import Json, digest
 from reports.rows import Row, Table
+from reports.setting import seed_of
 
 # What differs between two seeds or two targets of one recipe.
 _OF_A_FILE = ("seed", "teacher")
@@ -73,17 +74,6 @@ def _asked(step: LineageStep) -> Json:
     if "speedup" in spec:  # then the plan was searched, for one model
         spec.pop("plan", None)
     return spec
-
-
-def seed_of(subject: Subject) -> str:
-    """The seed of its fine-tuning, all of them where they differ, and a split seed other than 0.
-
-    Of a file that was never fine-tuned, the seed of its first step.
-    """
-    tuned = [step for step in subject.lineage if step.stage == "finetune"]
-    found = [str(step.spec.get("seed", 0)) for step in tuned or subject.lineage[:1]]
-    split = subject.origin.split_seed
-    return " then ".join(dict.fromkeys(found)) + (f", split {split}" if split else "")
 
 
 def row_name(row: Row, table: Table) -> str:

@@ -13,7 +13,7 @@ from dgprune.statistics import (
     share_interval,
 )
 from dgprune.structure import ModelCost, cost_of
-from reports.setting import Setting, setting_of
+from reports.setting import Setting, seed_of, setting_of
 from reports.speed import SpeedCell, require_one_machine, speed_cell, width
 
 
@@ -208,7 +208,7 @@ def _table(entries: list[Entry]) -> Table:
         by_size = sorted(row.speed.items())
         row.speed.clear()
         row.speed.update(by_size)
-    ordered = sorted(rows.values(), key=lambda r: (r.budget, r.subject.label, r.subject.sha256))
+    ordered = sorted(rows.values(), key=_place)
     first = entries[0].record
     origin, setting = first.subject.origin, setting_of(first.subject)
     return Table(
@@ -225,6 +225,10 @@ def _table(entries: list[Entry]) -> Table:
         controls=tuple(controls[size] for size in sorted(controls)),
         other_baselines=len(paired) - len(over_dense),
     )
+
+
+def _place(row: Row) -> tuple[tuple[str, float], str, str, str]:
+    return row.budget, row.subject.label, seed_of(row.subject), row.subject.sha256
 
 
 def _measured_rows(entries: Sequence[Entry]) -> dict[str, Row]:

@@ -104,3 +104,14 @@ def by_section(entries: Sequence[Entry]) -> dict[str, list[Entry]]:
     for entry in entries:
         found.setdefault(setting_of(entry.record.subject).section, []).append(entry)
     return dict(sorted(found.items()))
+
+
+def seed_of(subject: Subject) -> str:
+    """The seed of its fine-tuning, all of them where they differ, and a split seed other than 0.
+
+    Of a file that was never fine-tuned, the seed of its first step.
+    """
+    tuned = [step for step in subject.lineage if step.stage == "finetune"]
+    found = [str(step.spec.get("seed", 0)) for step in tuned or subject.lineage[:1]]
+    split = subject.origin.split_seed
+    return " then ".join(dict.fromkeys(found)) + (f", split {split}" if split else "")

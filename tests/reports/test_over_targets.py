@@ -12,9 +12,9 @@ from dgprune.statistics import average
 from reports.over_targets import Grid, grids
 from reports.over_targets_section import OVER_TARGETS, over_targets_sections
 from reports.published_accuracy import published_for
-from reports.recipe import seed_of
 from reports.report import report
 from reports.rows import tables
+from reports.setting import seed_of
 from reports.terminal import show
 from reports.verify import VerifySpec, verify
 from tests.fakes.accuracy import entries_of
