@@ -67,6 +67,7 @@ def finetune(
     from dgprune.source import SourceSpec
     from pruning.finetune_checkpoint import FinetuneSpec
     from pruning.finetune_checkpoint import finetune as run
+    from pruning.processes import is_first
     from pruning.training_spec import TrainSpec
 
     train = TrainSpec(
@@ -104,7 +105,8 @@ def finetune(
         skip_bad_images=skip_bad_images,
     )
     spec = FinetuneSpec(source=source, train=train, teacher=teacher)
-    return finish(run(spec, out, progress_for(quiet=quiet)), as_json=as_json)
+    done = run(spec, out, progress_for(quiet=quiet or not is_first()))
+    return finish(done, as_json=as_json) if is_first() else done
 
 
 def prune(

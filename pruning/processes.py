@@ -27,7 +27,8 @@ class Processes:
     def add_up(self, values: Tensor) -> Tensor:
         """The sum over all processes, in all of them."""
         if self.count > 1:
-            distributed.all_reduce(values)
+            with _met():
+                distributed.all_reduce(values)
         return values
 
     def add_up_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
@@ -48,15 +49,32 @@ class Processes:
     def wait(self) -> None:
         """Returns when all processes are here."""
         if self.count > 1:
-            distributed.barrier()
+            with _met():
+                distributed.barrier()
 
 
 ALONE = Processes()
 
 
+@contextmanager
+def _met() -> Iterator[None]:
+    """Turns the end of another process, which has told why, into one line."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise DgpruneError(
+            "another process of this training has ended; its own error says why"
+        ) from error
+
+
 def count_of_processes() -> int:
     """How many processes `torchrun` (or `accelerate launch`) started; 1 without it."""
     return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_first() -> bool:
+    """Whether this is the process that talks: the only one, or rank 0."""
+    return count_of_processes() == 1 or os.environ.get("RANK", "0") == "0"
 
 
 @contextmanager

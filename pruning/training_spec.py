@@ -96,6 +96,11 @@ class TrainSpec:
                 )
         if self.averaging != "ema" and self.ema_decay != _default("ema_decay"):
             raise DgpruneError("--ema-decay does nothing without --averaging ema; add that")
+        if self.averaging == "swad" and self.selection == "oracle":
+            raise DgpruneError(
+                "--selection oracle does nothing with --averaging swad, which averages by the "
+                "sources' loss; remove one of them"
+            )
 
     def asked(self) -> Json:
         """The spec as the lineage keeps it: later options are left out where they do nothing."""

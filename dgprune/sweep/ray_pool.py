@@ -120,6 +120,12 @@ def require_ray(address: str) -> None:
         raise DgpruneError("--ray: ray is not installed; pip install 'dgprune[ray]', or use --jobs")
     if address != AUTO:
         _require_answer(address)
+        return
+    named = os.environ.get("RAY_ADDRESS", "")
+    if named not in ("", AUTO, "local") and not _answers(named):
+        raise DgpruneError(
+            f"RAY_ADDRESS is {named}, where no Ray answers; unset it to have a Ray started here"
+        )
 
 
 def _connect(address: str) -> Any:

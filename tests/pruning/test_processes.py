@@ -13,7 +13,9 @@ from pruning.processes import count_of_processes
 from tests.conftest import MICRO, TinyChain
 
 
-def finetune(chain: TinyChain, out: Path, *more: str, processes: int) -> Path:
+def run(
+    chain: TinyChain, out: Path, *more: str, processes: int
+) -> subprocess.CompletedProcess[str]:
     launcher = ["-m", "torch.distributed.run", f"--nproc-per-node={processes}", "--standalone"]
     command = [
         *(sys.executable, *(launcher if processes > 1 else []), "-m", "dgprune"),
@@ -21,9 +23,16 @@ def finetune(chain: TinyChain, out: Path, *more: str, processes: int) -> Path:
         *("--data", chain.data, "--target", chain.target, "--out", str(out), *more),
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=False, timeout=120
+    )
+
+
+def finetune(chain: TinyChain, out: Path, *more: str, processes: int) -> Path:
+    done = run(chain, out, *more, processes=processes)
     assert done.returncode == 0, done.stderr
     (folder,) = out.glob("finetuned-*")
+    assert done.stdout.split() == [str(folder)]  # told once, by the first process
     return folder
 
 
@@ -47,6 +56,15 @@ def test_each_process_draws_views_of_its_own(chain: TinyChain, tmp_path: Path) -
     ]
     texts = [(folder / "weights.safetensors").read_bytes() for folder in folders]
     assert texts[0] == texts[1]  # drawn by seed, step and process: the same again
+
+
+def test_what_stops_the_first_process_is_one_line_in_each(chain: TinyChain, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("mine")
+    done = run(chain, tmp_path / "out", processes=2)
+    assert done.returncode != 0
+    assert "holds something else" in done.stderr
+    assert "dgprune/cli.py" not in done.stderr  # no traceback of ours
 
 
 def test_without_torchrun_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import torch
 
 from dgprune.checkpoint import open_checkpoint
 from dgprune.data import Images
+from dgprune.errors import DgpruneError
 from dgprune.lineage import chosen_by_oracle
 from dgprune.source import SourceSpec
 from pruning import finetune_checkpoint
@@ -42,6 +43,11 @@ def test_the_oracle_chooses_where_it_is_asked(task: Task) -> None:
     assert by_sources.epochs[0].oracle is None
     scores = [epoch.score for epoch in by_sources.epochs]
     assert by_sources.chosen == scores.index(max(scores))
+
+
+def test_an_average_over_the_sources_valley_has_no_oracle() -> None:
+    with pytest.raises(DgpruneError, match="does nothing with --averaging swad"):
+        TrainSpec(averaging="swad", selection="oracle")
 
 
 def test_oracle_selection_is_in_the_lineage_and_sees_the_target(

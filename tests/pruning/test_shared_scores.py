@@ -81,6 +81,22 @@ def test_one_computes_while_the_others_wait(tmp_path: Path) -> None:
     assert len(computed) == 1
 
 
+def test_a_lock_taken_away_before_it_is_opened_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch = Path.touch
+    touched: list[Path] = []
+
+    def lost(path: Path) -> None:
+        touch(path)
+        if path.suffix == ".lock" and not touched:
+            touched.append(path)
+            path.unlink()
+
+    monkeypatch.setattr(Path, "touch", lost)
+    assert equal(scores(missed=True), shared_scores(tmp_path, ASKED, lambda: scores(missed=True)))
+
+
 def test_two_ratios_score_once_and_a_fresh_store_gives_the_same_plan(
     chain: TinyChain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

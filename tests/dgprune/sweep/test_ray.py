@@ -100,3 +100,14 @@ def test_ray_is_missing(spec: SweepSpec, monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(DgpruneError, match=r"not installed; pip install 'dgprune\[ray\]'"):
         run(spec)
     assert not spec.out.exists()
+
+
+def test_a_named_cluster_that_is_gone_is_told_and_not_replaced(
+    spec: SweepSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dgprune.sweep.ray_pool.find_spec", lambda name: object())
+    monkeypatch.setattr("dgprune.sweep.ray_pool._answers", lambda address: False)
+    monkeypatch.setenv("RAY_ADDRESS", "head:6379")
+    with pytest.raises(DgpruneError, match="RAY_ADDRESS is head:6379, where no Ray answers"):
+        run(spec)
+    assert not spec.out.exists()
