@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -154,11 +154,15 @@ def _see(setting: _Setting, runtime: Runtime, samples: Sequence[Sample]) -> _See
             samples[start : start + _IMAGES_AT_ONCE],
             setting.subject.subject.origin.preprocessing,
             purpose=Purpose.REPORT,
-            loading=setting.loading,
+            loading=replace(setting.loading, may_be_empty=True),
         )
+        if not len(images):
+            continue
         seen += images.samples
         labels.append(images.labels)
         logits.append(_logits(runtime, images, setting))
+    if not seen:
+        raise DgpruneError(f"none of {len(samples)} images of a domain could be read; repair them")
     return _Seen(
         samples=tuple(seen),
         labels=np.concatenate(labels),

@@ -25,10 +25,7 @@ def open_store(folder: Path) -> Path:
     written, or holds something that dgprune did not put there.
     """
     with explained(folder):
-        if folder.exists() and not folder.is_dir():
-            raise DgpruneError(f"--out {folder} is a file; name a folder")
-        if folder.is_dir() and any(folder.iterdir()) and not (folder / MARKER).is_file():
-            raise DgpruneError(f"--out {folder} holds something else; name a new or empty folder")
+        require_ours(folder)
         made = [path for path in (folder, *folder.parents) if not path.exists()]
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -39,6 +36,14 @@ def open_store(folder: Path) -> Path:
             raise
         _remove_left_by_killed_runs(folder)
     return folder
+
+
+def require_ours(folder: Path) -> None:
+    """Raises DgpruneError where `folder` is a file, or holds what dgprune did not put there."""
+    if folder.exists() and not folder.is_dir():
+        raise DgpruneError(f"--out {folder} is a file; name a folder")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / MARKER).is_file():
+        raise DgpruneError(f"--out {folder} holds something else; name a new or empty folder")
 
 
 def _remove_empty(folders: Sequence[Path]) -> None:

@@ -19,6 +19,7 @@ from dgprune.errors import DgpruneError
 from dgprune.schema import canonical_json
 from dgprune.store import write_bytes
 
+_FORMAT = 1  # raised where a state holds something else
 _LEAST_S = 20.0
 _SHARE = 0.02  # of the time of a training, for writing its state
 
@@ -41,7 +42,7 @@ class Resume:
         """Replaces the file; a reader finds the old state or the new one, whole."""
         start = time.monotonic()
         whole = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
-        meta = {"training": self.name, "numbers": canonical_json(numbers)}
+        meta = {"training": self._whole_name(), "numbers": canonical_json(numbers)}
         write_bytes(self.path, save(whole, metadata=meta))
         self.last = time.monotonic()
         self.cost_s = self.last - start
@@ -54,13 +55,16 @@ class Resume:
             with safe_open(self.path, framework="pt") as file:
                 meta = file.metadata() or {}
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-            if meta.get("training") == self.name:
+            if meta.get("training") == self._whole_name():
                 return tensors, json.loads(meta["numbers"])
         except (OSError, SafetensorError, ValueError, KeyError):
             pass
         raise DgpruneError(
             f"{self.path} is not the state of this training; remove it to start again"
         )
+
+    def _whole_name(self) -> str:
+        return f"{self.name} in format {_FORMAT}"
 
     def clear(self) -> None:
         """Removes the file: the training is done."""

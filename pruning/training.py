@@ -75,6 +75,11 @@ def train(
     return run.finish()
 
 
+def _has_bf16(device: torch.device) -> bool:
+    """Whether a GPU computes bf16 itself; a CPU that does is still slower or less exact."""
+    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
 @dataclass(kw_only=True)
 class Training:
     """A training under way: everything that the next step depends on."""
@@ -120,7 +125,7 @@ class Training:
         self.average = averaging.start(spec.averaging, spec.ema_decay, self.model)
         self.validation = Pixels(images=self.task.validation, device=self.device)
         self.bf16 = spec.precision == "bf16" or (
-            spec.precision == "auto" and self.device.type == "cuda"
+            spec.precision == "auto" and _has_bf16(self.device)
         )
 
     @property

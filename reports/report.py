@@ -18,6 +18,7 @@ from reports.history import History, load_history, point_lines
 from reports.history_figure import draw_history
 from reports.history_page import history_pages
 from reports.over_targets_section import OVER_TARGETS, over_targets_summary
+from reports.recipe import row_name
 from reports.render import html, markdown, pages
 from reports.rows import Table, tables
 
@@ -149,7 +150,7 @@ def summary(found: Sequence[Table]) -> Json:
     rows: Json = {
         table.title: [
             {
-                "file": row.subject.label,
+                "file": row_name(row, table),
                 table.setting.key: row.held_out.accuracy if row.held_out else None,
                 "source_val_accuracy": row.source_accuracy,
                 "macs_per_image": row.cost.macs_per_image,

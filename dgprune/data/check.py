@@ -80,7 +80,8 @@ def check_folder(spec: CheckSpec, progress: Progress) -> Checked:
     """
     named = known_set(spec.name) if spec.name is not None else None
     if not spec.root.is_dir():
-        raise DgpruneError(f"{spec.root}: no such folder; give a folder domain/class/image")
+        what = "is a file" if spec.root.exists() else "no such folder"
+        raise DgpruneError(f"{spec.root}: {what}; give a folder domain/class/image")
     domains = folders_in(spec.root)
     known = named or guess(domains)
     files = list(_files(spec.root, domains))

@@ -23,8 +23,9 @@ SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", 
 def image_folder(root: Path) -> DataSet:
     """The data set under `root`; raises DgpruneError where it is not `domain/class/image`."""
     if not root.is_dir():
+        what = "is a file" if root.exists() else "no such folder"
         raise DgpruneError(
-            f"--data {root}: no such folder; give a folder domain/class/image, or rotated-digits"
+            f"--data {root}: {what}; give a folder domain/class/image, or rotated-digits"
         )
     domains = folders_in(root)
     if len(domains) < 2:

@@ -73,12 +73,14 @@ class Images:
 class Loading:
     """How to load: what is held out, whether bad images may be skipped, who is told.
 
-    `oracle` is True where a training asked to be selected by what is held out.
+    `oracle` is True where a training asked to be selected by what is held out. With `may_be_empty`
+    a part of the images may all be bad.
     """
 
     split: Split
     oracle: bool = False
     skip_bad_images: bool = False
+    may_be_empty: bool = False
     progress: Progress = SILENT
 
 
@@ -105,7 +107,7 @@ def load_images(
     if found.bad:
         _report_bad(sorted(found.bad.values()), loading)
     kept = [i for i in range(len(samples)) if i not in found.bad]
-    if not kept:
+    if not kept and not loading.may_be_empty:
         raise DgpruneError(f"{data.name}: none of {len(samples)} images could be read; repair them")
     return Images(
         stacks=tuple(found.stacks),

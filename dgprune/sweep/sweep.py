@@ -11,7 +11,7 @@ from dgprune.errors import DgpruneError, require_between
 from dgprune.progress import SILENT, Progress
 from dgprune.schema import Json
 from dgprune.stage import Done
-from dgprune.store import open_store, write_text
+from dgprune.store import open_store, require_ours, write_text
 from dgprune.sweep.board import Board
 from dgprune.sweep.cells import Cell, cells_of
 from dgprune.sweep.driver import Driver
@@ -99,6 +99,7 @@ def sweep(spec: SweepSpec, invoke: Invoke, progress: Progress = SILENT) -> Done:
 
 def plan_only(spec: SweepSpec, progress: Progress = SILENT) -> Done:
     """What `sweep` would do: cells by kind and state, time left; nothing is written."""
+    require_ours(spec.out)
     plan = read_plan(spec.plan)
     cells = cells_of(plan, skip_bad_images=spec.skip_bad_images)
     _require_something_to_resume(spec)

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL.Image import Image
 
 from benchmark import accuracy
 from benchmark.accuracy import EvaluateSpec, evaluate
 from benchmark.subject import open_subject
+from dgprune.data import DataSet, Sample
 from dgprune.data.images import Images
 from dgprune.errors import DgpruneError
 from dgprune.records import AccuracyRecord, append_records, read_records
@@ -148,3 +150,35 @@ def test_an_accuracy_of_an_older_schema_is_measured_again(chain: TinyChain, tmp_
     count = len(read_records(records))
     observed(chain, records)
     assert len(read_records(records)) == count
+
+
+def test_a_stretch_of_bad_images_is_skipped_and_counted(
+    chain: TinyChain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A data set whose second half of the target cannot be read, evaluated two images at a time."""
+    monkeypatch.setattr(accuracy, "_IMAGES_AT_ONCE", 2)
+    whole = accuracy.open_data
+
+    def damaged(source: str) -> DataSet:
+        data = whole(source)
+        bad = {s.key for s in data.of_domain(chain.target)[4:]}
+
+        def read(sample: Sample) -> Image:
+            if sample.key in bad:
+                raise OSError("damaged")
+            return data.read(sample)
+
+        return replace(data, read=read, stamps={})  # not from the cache
+
+    monkeypatch.setattr(accuracy, "open_data", damaged)
+    spec = EvaluateSpec(
+        subject=str(chain.dense_artefact),
+        data=chain.data,
+        target=chain.target,
+        skip_bad_images=True,
+    )
+    evaluate(spec, tmp_path / "r.jsonl")
+    found = {e.record.domain: e.record for e in read_records(tmp_path / "r.jsonl")}  # type: ignore[union-attr]
+    target = found[chain.target]
+    assert isinstance(target, AccuracyRecord)
+    assert (target.images, target.skipped) == (4, 6)
