@@ -2,10 +2,12 @@
 
 import errno
 import fcntl
+import gzip
 import json
 import os
 import secrets
 import shutil
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -199,6 +201,15 @@ def append_lines(path: Path, lines: Sequence[str], option: str = "--records") ->
         except BaseException:
             os.truncate(path, end)
             raise
+
+
+def lines_text(path: Path) -> str:
+    """The text of a file of JSON lines, or of one that gzip made smaller (`.gz`)."""
+    try:
+        data = path.read_bytes()
+        return (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8")
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise DgpruneError(f"{path} cannot be read as records ({error}); name another") from None
 
 
 def is_json(text: bytes | str) -> bool:

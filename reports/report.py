@@ -11,7 +11,7 @@ from dgprune.progress import SILENT, Progress
 from dgprune.records import Entry, read_records
 from dgprune.schema import Json, canonical_json, digest, file_sha256, read_json
 from dgprune.stage import Done
-from dgprune.store import claim, explained, new_folder
+from dgprune.store import claim, explained, lines_text, new_folder
 from reports.claim import claims, file_name, text_of
 from reports.figure import draw
 from reports.history import History, load_history, point_lines
@@ -116,7 +116,7 @@ def _write(
     histories: Sequence[History],
     identity: str,
 ) -> None:
-    lines = [line for file in files for line in file.read_text("utf-8").splitlines()]
+    lines = [line for file in files for line in lines_text(file).splitlines()]
     for name, data in contents(entries, lines, histories).items():
         (folder / name).write_bytes(data)
     written = {path.name: file_sha256(path) for path in sorted(folder.iterdir())}

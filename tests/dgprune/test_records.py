@@ -1,5 +1,6 @@
 """Records: derived numbers, identity, schema, and the fixture that must load for ever."""
 
+import gzip
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,6 +18,7 @@ from dgprune.statistics import (
     round_log_ratios,
     speedup_interval,
 )
+from reports.report import report
 from tests.conftest import TinyChain
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -131,3 +133,15 @@ def test_appending_keeps_what_is_there(tmp_path: Path) -> None:
     text = file.read_text()
     append_records(file, "more", [entries[0].record])
     assert file.read_text().startswith(text)
+
+
+def test_records_may_be_compressed(chain: TinyChain, tmp_path: Path) -> None:
+    packed = tmp_path / "records.jsonl.gz"
+    packed.write_bytes(gzip.compress(chain.records.read_bytes()))
+    assert read_records(packed) == read_records(chain.records)
+    plain, again = (report([f], tmp_path / f.suffix[1:]) for f in (chain.records, packed))
+    for name in ("report.html", "report.md", "records.jsonl"):
+        assert (plain.path.parent / name).read_bytes() == (again.path.parent / name).read_bytes()
+    packed.write_bytes(packed.read_bytes()[:-20])
+    with pytest.raises(DgpruneError, match="cannot be read as records"):
+        read_records(packed)

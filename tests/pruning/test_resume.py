@@ -52,17 +52,26 @@ def kill_after(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     monkeypatch.setattr(Training, "one_step", one_step)
 
 
-@pytest.mark.parametrize("averaging", ["none", "ema", "swad"])
+AVERAGES = ("none", "ema", "swad")
+
+
+@pytest.fixture(scope="module")
+def never_killed(task: Task) -> dict[str, tuple[Weights, TrainingRecord]]:
+    return {name: run(task, dataclasses.replace(SPEC, averaging=name), None) for name in AVERAGES}
+
+
+@pytest.mark.parametrize("averaging", AVERAGES)
 @pytest.mark.parametrize("step", range(1, STEPS))
 def test_killed_at_any_step_it_ends_in_the_same_numbers(
     task: Task,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    never_killed: dict[str, tuple[Weights, TrainingRecord]],
     averaging: str,
     step: int,
 ) -> None:
     spec = dataclasses.replace(SPEC, averaging=averaging)
-    weights, record = run(task, spec, None)
+    weights, record = never_killed[averaging]
     path = tmp_path / "state.safetensors"
     with monkeypatch.context() as patch, pytest.raises(Killed):
         kill_after(patch, step)
