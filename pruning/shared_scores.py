@@ -30,19 +30,20 @@ def shared_scores(store: Path, asked: Json, compute: Callable[[], UnitScores]) -
     found = _read(path, name)
     if found is not None:
         return found
-    lock = path.with_suffix(".lock")
-    with _alone(lock):
+    with _alone(path.with_suffix(".lock")):
         found = _read(path, name)  # another process made it meanwhile
         if found is None:
             found = compute()
             write_bytes(path, save(_arrays(found), metadata={"scores": name}))
-    lock.unlink(missing_ok=True)
     return found
 
 
 @contextmanager
 def _alone(lock: Path) -> Iterator[None]:
-    """Holds `lock`, made again where a process that is done took it away before it was opened."""
+    """Holds `lock` and takes it away at the end, however that comes.
+
+    It is made again where a process that is done took it away before it was opened.
+    """
     with ExitStack() as held:
         while True:
             with explained(lock):
@@ -50,7 +51,10 @@ def _alone(lock: Path) -> Iterator[None]:
             with suppress(FileNotFoundError):
                 held.enter_context(locked(lock))
                 break
-        yield
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
 
 
 def _arrays(scores: UnitScores) -> dict[str, np.ndarray]:

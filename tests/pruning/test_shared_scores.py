@@ -43,6 +43,12 @@ def test_what_is_read_is_what_was_computed(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.lock"))
 
 
+def test_a_failure_leaves_nothing_behind(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="computed again"):
+        shared_scores(tmp_path, ASKED, never)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_other_scores_have_another_name(tmp_path: Path) -> None:
     shared_scores(tmp_path, ASKED, scores)
     other = shared_scores(tmp_path, {**ASKED, "model": "b"}, lambda: scores(2.0))
