@@ -11,6 +11,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from dgprune import __version__
+from dgprune.store import lines_text
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -135,4 +136,4 @@ def test_no_file_names_a_machine() -> None:
         path = ROOT / name
         if path.suffix in (".png", ".webp") or path == Path(__file__).resolve():
             continue
-        assert not words.search(path.read_text(encoding="utf-8")), name
+        assert not words.search(lines_text(path)), name
