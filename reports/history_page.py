@@ -1,24 +1,22 @@
-"""A machine's history, ready to print: the picture, and the table beside it."""
+"""A machine's history, ready to print: the chart, and the table beside it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from markupsafe import Markup
-
-from reports.figure import inline_svg
+from reports.charts.chart import Chart
+from reports.charts.over_commits import over_commits
 from reports.history import History, Point, first_difference, machine_text
-from reports.history_figure import draw_history
 from reports.summary import DASH
 
 
 @dataclass(frozen=True, kw_only=True)
 class HistoryPage:
-    """One machine: its picture, and a row a commit."""
+    """One machine: its chart, the name of its picture, and a row a commit."""
 
     history: History
     title: str
     picture: str
-    svg: Markup
+    chart: Chart
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
 
@@ -30,7 +28,7 @@ def history_pages(histories: Sequence[History]) -> list[HistoryPage]:
             history=history,
             title=_title(history, histories[0]),
             picture=f"history-{number}.png",
-            svg=inline_svg(draw_history(history, "svg")),
+            chart=over_commits(history, number),
             header=("commit", "date", *(f"{arm}, {runtime}" for runtime, arm in _lines(history))),
             rows=tuple(_row(history, run) for run in history.runs),
         )

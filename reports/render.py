@@ -14,8 +14,12 @@ from dgprune.statistics import Interval
 from dgprune.structure import Structure
 from reports.accuracy_details import spread_cells, spread_names, spread_text, unseen_section
 from reports.attribution import attribution_section
+from reports.budget_views import BudgetViews, budget_views
+from reports.charts.charts import charts
+from reports.charts.draw import script
+from reports.charts.theme import config
 from reports.claim import claims, refusals
-from reports.figure import draw, inline_svg
+from reports.front_page import front_page
 from reports.history_page import HistoryPage
 from reports.latency_details import details, milliseconds
 from reports.over_targets_section import over_targets_sections
@@ -31,27 +35,27 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """One experiment, ready to print; without a speed there is nothing to draw."""
+    """One experiment, ready to print; `picture` is None where there is nothing to draw."""
 
     table: Table
     sentences: list[str]
     warnings: list[str]
-    picture: str
-    svg: Markup | None
+    picture: str | None
+    views: BudgetViews | None
     dense_latency: dict[int, float | None]
     unseen: Section | None
     sections: list[Section]
 
 
 def pages(tables: Sequence[Table]) -> list[Page]:
-    """A page a table, its figure drawn."""
+    """A page a table."""
     return [
         Page(
             table=table,
             sentences=sentences(table),
             warnings=warnings(table),
-            picture=f"accuracy-speedup-{number}.png",
-            svg=inline_svg(draw(table, "svg")) if table.batch_sizes else None,
+            picture=f"accuracy-speedup-{number}.png" if table.batch_sizes else None,
+            views=budget_views(table),
             dense_latency=_dense_latency(table),
             unseen=unseen_section(table),
             sections=[section] if (section := details(table)) else [],
@@ -106,12 +110,17 @@ def _render(
         md=escape_markdown,
     )
     text = jinja.get_template(template)
+    tables = [page.table for page in made]
     return text.render(
         pages=made,
+        front=front_page(tables, entries),
+        charts=charts(tables, entries) if autoescape else [],
+        chart_config=config(),
+        chart_script=Markup(script()) if autoescape else "",  # noqa: S704 - the library's own
         entries=entries,
         claims=claims(entries),
         refusals=refusals(entries),
-        overviews=over_targets_sections([page.table for page in made]),
+        overviews=over_targets_sections(tables),
         sections=sections_of(entries),
         histories=histories,
         environment=environment_lines(entries),

@@ -12,17 +12,20 @@ from dgprune.records import Entry, read_records
 from dgprune.schema import Json, canonical_json, digest, file_sha256, read_json
 from dgprune.stage import Done
 from dgprune.store import claim, explained, lines_text, new_folder
+from reports.charts.draw import png
+from reports.charts.over_commits import panels
+from reports.charts.placed import experiments
+from reports.charts.tradeoff import tradeoff
 from reports.claim import claims, file_name, text_of
-from reports.figure import draw
 from reports.history import History, load_history, point_lines
-from reports.history_figure import draw_history
 from reports.history_page import history_pages
 from reports.over_targets_section import OVER_TARGETS, over_targets_summary
 from reports.recipe import row_name
-from reports.render import html, markdown, pages
+from reports.render import Page, html, markdown, pages
 from reports.rows import Table, tables
 
 MARKER = "report.json"
+_DRAWN_BY = ("*.py", "*.j2", "*.css", "*.js")
 RECORDS, HISTORY = "records.jsonl", "history.jsonl"
 
 
@@ -64,7 +67,7 @@ def _identity(entries: Sequence[Entry], histories: Sequence[History]) -> str:
 
 def _code() -> str:
     """Digest of what draws a page: one that an older state of it drew is drawn again."""
-    files = (path for kind in ("*.py", "*.j2") for path in Path(__file__).parent.rglob(kind))
+    files = (path for kind in _DRAWN_BY for path in Path(__file__).parent.rglob(kind))
     return digest([[path.name, file_sha256(path)] for path in sorted(files)])
 
 
@@ -133,8 +136,9 @@ def contents(
     """
     made = pages(tables(entries))
     drawn = history_pages(histories)
-    found = {page.picture: draw(page.table, "png") for page in made if page.svg}
-    found |= {page.picture: draw_history(page.history, "png") for page in drawn}
+    found = _pictures(made) | {
+        page.picture: png(panels(page.history, number)) for number, page in enumerate(drawn, 1)
+    }
     texts = {
         "report.html": html(made, entries, drawn),
         "report.md": markdown(made, entries, drawn),
@@ -143,6 +147,12 @@ def contents(
         **{file_name(claim): text_of(claim) for claim in claims(entries)},
     }
     return found | {name: text.encode() for name, text in texts.items()}
+
+
+def _pictures(made: Sequence[Page]) -> dict[str, bytes]:
+    """The chart of each experiment, as Markdown shows it."""
+    drawn = ((page.picture, tradeoff(experiments([page.table]))) for page in made)
+    return {name: png(chart) for name, chart in drawn if name and chart}
 
 
 def summary(found: Sequence[Table]) -> Json:

@@ -7,11 +7,7 @@ from dataclasses import dataclass, field
 from dgprune.judgement import control_of
 from dgprune.lineage import spec_of
 from dgprune.records import AccuracyRecord, Entry, LatencyRecord, ProfileRecord, Record, Subject
-from dgprune.statistics import (
-    Interval,
-    accuracy_interval,
-    share_interval,
-)
+from dgprune.statistics import Interval, accuracy_interval, share_interval
 from dgprune.structure import ModelCost, cost_of
 from reports.setting import Setting, seed_of, setting_of
 from reports.speed import SpeedCell, require_one_machine, speed_cell, width
@@ -132,9 +128,11 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """All rows of one experiment: same model, input, data and held-out domain."""
+    """All rows of one experiment: same model, input, data, held-out domain, `form` of file."""
 
     title: str
+    form: str
+    runtime: str
     setting: Setting
     domains: tuple[str, ...]
     validated: tuple[str, ...]
@@ -211,12 +209,15 @@ def _table(entries: list[Entry]) -> Table:
     ordered = sorted(rows.values(), key=_place)
     first = entries[0].record
     origin, setting = first.subject.origin, setting_of(first.subject)
+    form = f"{first.subject.format} {first.subject.precision}"
+    runtime = f"{first.runtime.name}, {first.runtime.provider}"
     return Table(
         title=f"{setting.section}: "
         * bool(setting.section)
         + f"{origin.model} at {origin.preprocessing.image_size} px on {origin.data_name}, "
-        f"{setting.held_out} ({first.subject.format} {first.subject.precision} "
-        f"on {first.runtime.name}, {first.runtime.provider})",
+        f"{setting.held_out} ({form} on {runtime})",
+        form=form,
+        runtime=runtime,
         setting=setting,
         domains=tuple(sorted({domain for row in ordered for domain in row.accuracy})),
         validated=tuple(sorted({domain for row in ordered for domain in row.validation})),

@@ -11,6 +11,8 @@ from dgprune import cli
 from dgprune.errors import DgpruneError
 from dgprune.schema import Json
 from dgprune.stage import Done
+from reports.charts.draw import png
+from reports.charts.over_commits import panels
 from reports.history import (
     first_difference,
     load_history,
@@ -19,11 +21,11 @@ from reports.history import (
     machine_text,
     require_same_machine,
 )
-from reports.history_figure import draw_history
 from reports.history_page import history_pages
 from reports.report import report
 from reports.verify import VerifySpec, verify
 from tests.conftest import TinyChain
+from tests.fakes.drawn import scene, texts_of
 from tests.fakes.stored_runs import MACHINE, OTHER, slowed, store_run
 
 
@@ -119,19 +121,19 @@ def test_a_machine_is_told_without_what_is_not_known() -> None:
     assert "governor" not in text
 
 
-@pytest.mark.parametrize(("kind", "start"), [("png", b"\x89PNG"), ("svg", b"<?xml")])
-def test_the_same_runs_give_the_same_picture(store: Path, kind: str, start: bytes) -> None:
+def test_the_same_runs_give_the_same_picture(store: Path) -> None:
     history = load_history(store)[1]
-    picture = draw_history(history, kind)
-    assert picture.startswith(start)
-    assert picture == draw_history(history, kind)
+    picture = png(panels(history, 1))
+    assert picture.startswith(b"\x89PNG")
+    assert picture == png(panels(history, 1))
 
 
 def test_the_picture_has_a_panel_a_runtime_and_arm(store: Path) -> None:
-    text = draw_history(load_history(store)[1], "svg").decode()
-    for name in ("onnxruntime", "torch", "dense, ms a call", "pruned, ms a call", "a" * 9):
-        assert f">{name}</text>" in text
-    assert text.count('id="axes_') == 4
+    chart = panels(load_history(store)[1], 1)
+    texts = texts_of(scene(chart))
+    for name in ("onnxruntime", "torch", "dense", "pruned", "a" * 9):
+        assert name in texts
+    assert texts.count("milliseconds a call") == 3  # no run holds the pruned file on torch
 
 
 def test_the_table_beside_it_holds_the_same_numbers(store: Path) -> None:
@@ -199,7 +201,7 @@ def test_the_history_of_a_report_is_verified_with_it(
 
 def test_drawing_the_history_does_not_load_torch() -> None:
     code = (
-        "import sys, reports.history, reports.history_figure, reports.history_page; "
+        "import sys, reports.history, reports.charts.draw, reports.history_page; "
         "sys.exit('torch' in sys.modules)"
     )
     root = Path(__file__).parents[2]

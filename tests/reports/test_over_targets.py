@@ -234,13 +234,17 @@ def test_report_terminal_and_verify_know_the_table(
     assert verify(VerifySpec(path=done.path.parent)).exit_code == 1
 
 
-def test_without_a_speed_no_plot_is_drawn_and_the_overview_comes_first(tmp_path: Path) -> None:
+def test_without_a_speed_nothing_is_drawn_over_batches_and_the_overview_comes_first(
+    tmp_path: Path,
+) -> None:
     records = tmp_path / "records.jsonl"
     for entry in [*files("dense", DENSE), *files("l1", L1)]:
         append_records(records, entry.cell, [entry.record])
     out = report([records], tmp_path / "out").path.parent
     text = (out / "report.md").read_text()
     assert not list(out.glob("*.png")) and "![" not in text
-    assert "<figure" not in (out / "report.html").read_text()
+    page = (out / "report.html").read_text()
+    assert 'id="tradeoff"' in page and "reduction of MACs over dense" in page
+    assert 'id="batch-sweep"' not in page and "measured speedup over dense" not in page
     headings = [line for line in text.splitlines() if line.startswith("## ")]
     assert headings[0].startswith("## Over targets and seeds") and len(headings) > 2
