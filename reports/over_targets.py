@@ -11,7 +11,7 @@ from dgprune.paired import Pairs, difference_interval, pairs_of
 from dgprune.records import AccuracyRecord
 from dgprune.statistics import Average, Interval, average, student_interval
 from reports.published_accuracy import Published, published_for
-from reports.recipe import MadeBy, dense_of, made_by_recipe
+from reports.recipe import MadeBy, dense_of, made_by_recipe, names_beside
 from reports.rows import Row, Table
 from reports.setting import seed_of
 
@@ -148,8 +148,8 @@ def _grid(group: Sequence[tuple[Row, Table]]) -> Grid:
     seeds = max(len({seed for _, seed in cells}) for cells in files.values())
     made_by = sorted(recipes.values(), key=lambda of: order[of.key])
     lines = [
-        Line(name=of.name_beside(made_by), targets=targets, seeds=seeds, files=files[of.key])
-        for of in made_by
+        Line(name=name, targets=targets, seeds=seeds, files=files[of.key])
+        for of, name in zip(made_by, names_beside(made_by), strict=True)
     ]
     first = group[0][0]
     return Grid(

@@ -1,13 +1,20 @@
-"""Which files were made by one recipe, on which seed, and from which dense file."""
+"""What was asked of a file: its recipe and seed, what to call it, and its dense file."""
 
+from __future__ import annotations
+
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
 
-from dgprune.lineage import LineageStep
+from dgprune.lineage import LineageStep, spec_of
 from dgprune.records import Subject
 from dgprune.schema import Json, digest
-from reports.rows import Row, Table
 from reports.setting import seed_of
+
+if TYPE_CHECKING:  # rows are named by what is here
+    from reports.rows import Row, Table
 
 # What differs between two seeds or two targets of one recipe.
 _OF_A_FILE = ("seed", "teacher")
@@ -22,36 +29,64 @@ class MadeBy:
     label: str
     steps: tuple[tuple[str, Json], ...]
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Equal for files that differ in seed and held-out domain only."""
         return digest([self.model, self.image_size, self.label, self.steps])
 
-    def name_beside(self, others: Sequence["MadeBy"]) -> str:
-        """The model and label, and where `others` have the same, what sets this one apart."""
-        apart = self.apart_from([other for other in others if other._shown == self._shown])
-        name = f"{self.model} at {self.image_size} px: {self.label}"
-        return f"{name} ({apart})" if apart else name
-
-    def apart_from(self, others: Sequence["MadeBy"]) -> str:
-        """Its stages where those of `others` differ, and its options where theirs do."""
-        alike = [other for other in others if other._stages == self._stages]
-        told = [] if len(alike) == len(others) else list(self._stages)
-        told += [
-            f"{stage} {option} {value}"
-            for place, (stage, spec) in enumerate(self.steps)
-            for option, value in sorted(spec.items())
-            if any(other.steps[place][1].get(option) != value for other in alike)
-        ]
-        return ", ".join(told)
-
     @property
-    def _stages(self) -> tuple[str, ...]:
+    def stages(self) -> tuple[str, ...]:
+        """What was done, but for where the weights came from."""
         return tuple(stage for stage, _ in self.steps if stage != "source")
 
-    @property
-    def _shown(self) -> tuple[str, int, str]:
-        return (self.model, self.image_size, self.label)
+
+def apart(makers: Sequence[MadeBy]) -> list[str]:
+    """What sets each apart: its stages where those differ, its options where those of a stage do.
+
+    In one pass over all of them: a table may hold a thousand files of one label.
+    """
+    alike: dict[tuple[str, ...], list[MadeBy]] = defaultdict(list)
+    for maker in makers:
+        alike[tuple(stage for stage, _ in maker.steps)].append(maker)
+    differing = {stages: _differing(group) for stages, group in alike.items()}
+    several = len({maker.stages for maker in makers}) > 1
+    found = []
+    for maker in makers:
+        told = list(maker.stages) if several else []
+        told += [
+            f"{stage} {option} {value}"
+            for place, (stage, spec) in enumerate(maker.steps)
+            for option, value in sorted(spec.items())
+            if (place, option) in differing[tuple(stage for stage, _ in maker.steps)]
+        ]
+        found.append(", ".join(told))
+    return found
+
+
+def _differing(makers: Sequence[MadeBy]) -> set[tuple[int, str]]:
+    """Options, by the place of their stage, of which not all `makers` have the same value."""
+    first = makers[0].steps
+    return {
+        (place, option)
+        for maker in makers
+        for place, (_, spec) in enumerate(maker.steps)
+        for option in spec.keys() | first[place][1].keys()
+        if spec.get(option) != first[place][1].get(option)
+    }
+
+
+def names_beside(makers: Sequence[MadeBy]) -> list[str]:
+    """The model and label of each, and where others have the same, what sets it apart."""
+    alike: dict[tuple[str, int, str], list[int]] = defaultdict(list)
+    for place, maker in enumerate(makers):
+        alike[maker.model, maker.image_size, maker.label].append(place)
+    names = [""] * len(makers)
+    for (model, image_size, label), places in alike.items():
+        told = apart([makers[place] for place in places])
+        for place, text in zip(places, told, strict=True):
+            name = f"{model} at {image_size} px: {label}"
+            names[place] = f"{name} ({text})" if text else name
+    return names
 
 
 def made_by_recipe(subject: Subject) -> MadeBy:
@@ -76,14 +111,54 @@ def _asked(step: LineageStep) -> Json:
     return spec
 
 
+def criterion_of(subject: Subject) -> str:
+    """The criterion it was pruned by, and how where that is not plain; or `dense`."""
+    spec = spec_of(subject.lineage, "prune")
+    if not spec:
+        return "dense"
+    ranking = spec.get("ranking", "global")
+    parts = (
+        str(spec["engine"]) if "engine" in spec else "",
+        str(spec.get("criterion", "plan")),
+        "" if ranking == "global" else str(ranking),
+        "with a missed edge" if "drop_dependency" in spec else "",
+        "with its scale reset" if "scale_attention" in spec else "",
+        f"in {spec['steps']} steps" if "steps" in spec else "",
+    )
+    return " ".join(part for part in parts if part)
+
+
+def budget_of(subject: Subject) -> tuple[str, float]:
+    """What pruning had to meet: a ratio to go, MACs or params to stay, a speedup to reach."""
+    spec = spec_of(subject.lineage, "prune") or {}
+    kinds = ("ratio", "macs", "params", "speedup")
+    found = [(kind, float(spec[kind])) for kind in kinds if kind in spec]
+    return found[0] if found else ("plan" if "plan" in spec else "", 0.0)
+
+
+def names_of(subjects: Sequence[Subject]) -> dict[str, str]:
+    """By SHA-256, the label, what sets a file apart from others that have it, and its seed.
+
+    A seed is told where seeds differ.
+    """
+    alike: dict[str, list[Subject]] = defaultdict(list)
+    for subject in subjects:
+        alike[subject.label].append(subject)
+    seeds = {subject.sha256: seed_of(subject) for subject in subjects}
+    several = len(set(seeds.values())) > 1
+    names = {}
+    for label, group in alike.items():
+        told = apart([made_by_recipe(subject) for subject in group])
+        for subject, text in zip(group, told, strict=True):
+            seed = f"seed {seeds[subject.sha256]}" if several else ""
+            parts = ", ".join(part for part in (text, seed) if part)
+            names[subject.sha256] = f"{label} ({parts})" if parts else label
+    return names
+
+
 def row_name(row: Row, table: Table) -> str:
-    """The label, what sets it apart from others that have it, and its seed where seeds differ."""
-    ours = made_by_recipe(row.subject)
-    same = [made_by_recipe(o.subject) for o in table.rows if o.subject.label == ours.label]
-    apart = [text for text in (ours.apart_from(same),) if text]
-    if len({seed_of(other.subject) for other in table.rows}) > 1:
-        apart.append(f"seed {seed_of(row.subject)}")
-    return f"{ours.label} ({', '.join(apart)})" if apart else ours.label
+    """What a row of a table is called there."""
+    return table.names[row.subject.sha256]
 
 
 def dense_of(row: Row, table: Table) -> Row | None:
@@ -94,19 +169,18 @@ def dense_of(row: Row, table: Table) -> Row | None:
     """
     if row.criterion == "dense":
         return None
-    dense = [other for other in table.rows if other.criterion == "dense"]
     past = [step.digest for step in row.subject.lineage]
-    parents = [other for other in dense if _checkpoint(other.subject) in past]
-    if parents:  # weights that were fine-tuned later are nearer
-        return max(parents, key=lambda other: past.index(_checkpoint(other.subject)))
+    for step in reversed(past):  # weights that were fine-tuned later are nearer
+        if step in table.dense_by_checkpoint:
+            return table.dense_by_checkpoint[step]
     stages = [step.stage for step in row.subject.lineage]
     if "finetune" in stages[: stages.index("prune")]:
         return None
-    same = [other for other in dense if seed_of(other.subject) == seed_of(row.subject)]
+    same = table.dense_by_seed.get(seed_of(row.subject), [])
     return same[0] if len(same) == 1 else None
 
 
-def _checkpoint(subject: Subject) -> str:
+def checkpoint_of(subject: Subject) -> str:
     """The digest of the checkpoint that a file was exported from, or is."""
     steps = [step for step in subject.lineage if step.stage != "export"]
     return steps[-1].digest if steps else ""

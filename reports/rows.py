@@ -3,36 +3,17 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from dgprune.judgement import control_of
 from dgprune.lineage import spec_of
 from dgprune.records import AccuracyRecord, Entry, LatencyRecord, ProfileRecord, Record, Subject
-from dgprune.statistics import Interval, accuracy_interval, share_interval
+from dgprune.statistics import accuracy_interval, share_interval
 from dgprune.structure import ModelCost, cost_of
+from reports.accuracy_cells import AccuracyCell, HeldOut
+from reports.recipe import budget_of, checkpoint_of, criterion_of, names_of
 from reports.setting import Setting, seed_of, setting_of
 from reports.speed import SpeedCell, require_one_machine, speed_cell, width
-
-
-@dataclass(frozen=True, kw_only=True)
-class AccuracyCell:
-    """Accuracy of one file on one domain, and the record it comes from."""
-
-    record_id: str
-    record: AccuracyRecord
-    interval: Interval
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeldOut:
-    """Accuracy of one file on all that was held out, and the records it is pooled from."""
-
-    interval: Interval
-    record_ids: tuple[str, ...]
-
-    @property
-    def accuracy(self) -> float:
-        """Share of the held-out images whose top-1 class is right."""
-        return self.interval.estimate
 
 
 def budget_text(kind: str, value: float) -> str:
@@ -57,30 +38,15 @@ class Row:
     validation: dict[str, AccuracyCell] = field(default_factory=dict)
     speed: dict[int, SpeedCell] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def criterion(self) -> str:
         """The criterion it was pruned by, and how where that is not plain; or `dense`."""
-        spec = spec_of(self.subject.lineage, "prune")
-        if not spec:
-            return "dense"
-        ranking = spec.get("ranking", "global")
-        parts = (
-            str(spec["engine"]) if "engine" in spec else "",
-            str(spec.get("criterion", "plan")),
-            "" if ranking == "global" else str(ranking),
-            "with a missed edge" if "drop_dependency" in spec else "",
-            "with its scale reset" if "scale_attention" in spec else "",
-            f"in {spec['steps']} steps" if "steps" in spec else "",
-        )
-        return " ".join(part for part in parts if part)
+        return criterion_of(self.subject)
 
-    @property
+    @cached_property
     def budget(self) -> tuple[str, float]:
         """What pruning had to meet: a ratio to go, MACs or params to stay, a speedup to reach."""
-        spec = spec_of(self.subject.lineage, "prune") or {}
-        kinds = ("ratio", "macs", "params", "speedup")
-        found = [(kind, float(spec[kind])) for kind in kinds if kind in spec]
-        return found[0] if found else ("plan" if "plan" in spec else "", 0.0)
+        return budget_of(self.subject)
 
     @property
     def budget_text(self) -> str:
@@ -130,6 +96,7 @@ class Row:
 class Table:
     """All rows of one experiment: same model, input, data, held-out domain, `form` of file."""
 
+    key: tuple[str, ...]
     title: str
     form: str
     runtime: str
@@ -139,7 +106,28 @@ class Table:
     batch_sizes: tuple[int, ...]
     rows: tuple[Row, ...]
     controls: tuple[SpeedCell, ...]
+    timed: tuple[SpeedCell, ...]
     other_baselines: int
+
+    @cached_property
+    def names(self) -> dict[str, str]:
+        """What every row is called here, by the SHA-256 of its file."""
+        return names_of([row.subject for row in self.rows])
+
+    @cached_property
+    def dense_by_checkpoint(self) -> dict[str, Row]:
+        """Dense rows by the digest of the checkpoint that they are."""
+        dense = [row for row in reversed(self.rows) if row.criterion == "dense"]
+        return {checkpoint_of(row.subject): row for row in dense}  # the first of equals stays
+
+    @cached_property
+    def dense_by_seed(self) -> dict[str, list[Row]]:
+        """Dense rows by the seed of their training."""
+        found: dict[str, list[Row]] = defaultdict(list)
+        for row in self.rows:
+            if row.criterion == "dense":
+                found[seed_of(row.subject)].append(row)
+        return dict(found)
 
     @property
     def dense(self) -> Row | None:
@@ -160,7 +148,7 @@ def tables(entries: Sequence[Entry]) -> tuple[Table, ...]:
     groups: dict[tuple[str, ...], list[Entry]] = defaultdict(list)
     for entry in entries:
         if not isinstance(entry.record, ProfileRecord):  # those have tables of their own
-            groups[_experiment(entry.record)].append(entry)
+            groups[experiment_of(entry.record)].append(entry)
     worth = {key for key, group in groups.items() if not all(map(_is_control, group))} or groups
     return tuple(_table(groups[key]) for key in sorted(worth))
 
@@ -170,7 +158,7 @@ def _is_control(entry: Entry) -> bool:
     return isinstance(entry.record, LatencyRecord) and entry.record.is_control
 
 
-def _experiment(record: Record) -> tuple[str, ...]:
+def experiment_of(record: Record) -> tuple[str, ...]:
     """What one table holds: one setting, model and data, in one format, on one runtime.
 
     Accuracy and latency of a file stand together only where the same runtime computed both.
@@ -212,6 +200,7 @@ def _table(entries: list[Entry]) -> Table:
     form = f"{first.subject.format} {first.subject.precision}"
     runtime = f"{first.runtime.name}, {first.runtime.provider}"
     return Table(
+        key=experiment_of(first),
         title=f"{setting.section}: "
         * bool(setting.section)
         + f"{origin.model} at {origin.preprocessing.image_size} px on {origin.data_name}, "
@@ -224,6 +213,7 @@ def _table(entries: list[Entry]) -> Table:
         batch_sizes=tuple(sorted({size for row in ordered for size in row.speed})),
         rows=tuple(ordered),
         controls=tuple(controls[size] for size in sorted(controls)),
+        timed=tuple(paired),
         other_baselines=len(paired) - len(over_dense),
     )
 
