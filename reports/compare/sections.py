@@ -24,12 +24,12 @@ def sections(found: Comparison) -> list[Section]:
 def words(found: Comparison) -> list[str]:
     """The comparison in sentences: how many files, and what moved."""
     told = [
-        f"{len(found.matched)} files are in both sets, {len(found.only_first)} only in the first, "
-        f"{len(found.only_second)} only in the second."
+        f"Files in both sets: {len(found.matched)}; only in the first: {len(found.only_first)}; "
+        f"only in the second: {len(found.only_second)}."
     ]
     same = sum(m.same_bytes for m in found.matched)
     if found.matched:
-        told.append(f"Of those in both, {same} are the same file, byte for byte.")
+        told.append(f"Of those in both, the same file, byte for byte: {same}.")
     for text, moved in (
         ("Accuracy on what was held out fell", [m for m in found.matched if _fell(m)]),
         ("Accuracy on what was held out rose", [m for m in found.matched if _rose(m)]),
