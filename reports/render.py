@@ -15,10 +15,14 @@ from dgprune.structure import Structure
 from reports.accuracy_details import spread_cells, spread_names, spread_text, unseen_section
 from reports.attribution import attribution_section
 from reports.claim import claims, refusals
+from reports.escaping import escape_markdown
 from reports.figure import draw, inline_svg
 from reports.history_page import HistoryPage
 from reports.latency_details import details, milliseconds
+from reports.listing import Listing
+from reports.machine import machine_text
 from reports.over_targets_section import over_targets_sections
+from reports.paper_layout import paper_sections
 from reports.recipe import row_name
 from reports.rows import Row, Table
 from reports.section import Section
@@ -61,17 +65,23 @@ def pages(tables: Sequence[Table]) -> list[Page]:
 
 
 def html(
-    made: Sequence[Page], entries: Sequence[Entry], histories: Sequence[HistoryPage] = ()
+    made: Sequence[Page],
+    entries: Sequence[Entry],
+    histories: Sequence[HistoryPage],
+    beside: Listing,
 ) -> str:
     """The self-contained page; text from records is escaped."""
-    return _render("report.html.j2", made, entries, histories, autoescape=True)
+    return _render("report.html.j2", made, entries, histories, beside, autoescape=True)
 
 
 def markdown(
-    made: Sequence[Page], entries: Sequence[Entry], histories: Sequence[HistoryPage] = ()
+    made: Sequence[Page],
+    entries: Sequence[Entry],
+    histories: Sequence[HistoryPage],
+    beside: Listing,
 ) -> str:
     """The same tables for a repository."""
-    return _render("report.md.j2", made, entries, histories, autoescape=False)
+    return _render("report.md.j2", made, entries, histories, beside, autoescape=False)
 
 
 def _render(
@@ -79,6 +89,7 @@ def _render(
     made: Sequence[Page],
     entries: Sequence[Entry],
     histories: Sequence[HistoryPage],
+    beside: Listing,
     *,
     autoescape: bool,
 ) -> str:
@@ -105,13 +116,14 @@ def _render(
         made_by=made_by,
         md=escape_markdown,
     )
-    text = jinja.get_template(template)
+    text, tables = jinja.get_template(template), [page.table for page in made]
     return text.render(
         pages=made,
         entries=entries,
         claims=claims(entries),
         refusals=refusals(entries),
-        overviews=over_targets_sections([page.table for page in made]),
+        beside=beside,
+        overviews=[*over_targets_sections(tables), *paper_sections(tables)],
         sections=sections_of(entries),
         histories=histories,
         environment=environment_lines(entries),
@@ -184,24 +196,4 @@ def made_by(subject: Subject) -> str:
 
 def environment_lines(entries: Sequence[Entry]) -> list[str]:
     """Each different environment among the records, on one line."""
-    found: dict[str, None] = {}
-    for entry in entries:
-        env = entry.record.environment
-        libraries = ", ".join(
-            f"{name} {version}" for name, version in sorted(env.libraries.items())
-        )
-        device = f", {env.device.name} (driver {env.device.driver})" if env.device else ""
-        governor = f", governor {env.governor}" if env.governor else ""
-        found[
-            f"{env.cpu}, {env.cores} cores{governor}, {env.memory_bytes / 2**30:.0f} GiB"
-            f"{device}; {env.system}; "
-            f"Python {env.python}; {libraries}"
-        ] = None
-    return list(found)
-
-
-def escape_markdown(text: str) -> str:
-    """Text from a record, harmless in Markdown: no markup, no cell border."""
-    for character in "\\`*_[]|":
-        text = text.replace(character, f"\\{character}")
-    return text.replace("<", "&lt;").replace(">", "&gt;").replace("\n", " ")
+    return list(dict.fromkeys(machine_text(entry.record.environment) for entry in entries))

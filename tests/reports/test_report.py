@@ -13,8 +13,8 @@ import pytest
 from dgprune.errors import DgpruneError
 from dgprune.records import AccuracyRecord, LatencyRecord, Record, append_records, read_records
 from dgprune.statistics import Verdict
+from reports.escaping import escape_markdown
 from reports.figure import pareto
-from reports.render import escape_markdown
 from reports.report import report
 from reports.rows import tables
 from reports.summary import percent, sentences, warnings
