@@ -1,7 +1,7 @@
 # Everything a user, CI and the container run. `make quickstart` and `make test` need nothing but Python.
 SHELL := /bin/bash
 VENV ?= .venv
-EXTRAS ?= cpu,openvino,ray,dev
+EXTRAS ?= cpu,openvino,parquet,ray,dev
 PIP_ARGS ?=
 BIN := $(VENV)/bin
 comma := ,

@@ -3,6 +3,8 @@
 from collections import Counter
 from collections.abc import Sequence
 
+import numpy as np
+
 from dgprune.data.dataset import Sample
 from dgprune.reliability import Reliability
 from dgprune.schema import digest
@@ -17,9 +19,10 @@ def pack(predictions: Sequence[int], classes: int) -> str:
 def unpack(text: str, classes: int) -> tuple[int, ...]:
     """What `pack` was given; raises ValueError where `text` is not of it."""
     digits = _digits(classes)
-    if len(text) % digits:
+    values = np.frombuffer(bytes.fromhex(text), dtype=np.uint8 if digits == 2 else ">u2")
+    if len(values) * digits != len(text):
         raise ValueError(f"predictions_hex needs {digits} digits an image")
-    found = tuple(int(text[i : i + digits], 16) for i in range(0, len(text), digits))
+    found: tuple[int, ...] = tuple(values.tolist())
     if max(found, default=0) >= classes:
         raise ValueError(f"predictions_hex names a class past the {classes} there are")
     return found

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 
 import numpy as np
 from scipy.special import stdtrit
@@ -190,6 +191,7 @@ def accuracy_interval(record: AccuracyRecord, confidence: float = 0.95) -> Inter
     return share_interval(record.correct, record.images, confidence)
 
 
+@lru_cache(maxsize=1 << 16)  # half a millisecond each, and a report asks for every one many times
 def share_interval(correct: int, images: int, confidence: float = 0.95) -> Interval:
     """The share `correct` of `images` with Wilson's score limits (Wilson 1927)."""
     from scipy.stats import binomtest

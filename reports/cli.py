@@ -12,7 +12,9 @@ from dgprune.stage import Done
 
 
 def report(
-    records: Annotated[list[Path], typer.Argument(metavar="RECORDS...", help="Records files.")],
+    records: Annotated[
+        list[Path] | None, typer.Argument(metavar="RECORDS...", help="Records files.")
+    ] = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="The report's folder.")] = Path(
         "runs/report"
     ),
@@ -20,17 +22,34 @@ def report(
         Path | None,
         typer.Option(metavar="FOLDER", help="Runs that make bench stored, drawn over commits."),
     ] = None,
+    compare: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(metavar="A B", help="Two records files or reports, set side by side."),
+    ] = None,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Show the page on a local address until Ctrl-C.")
+    ] = False,
+    port: Annotated[
+        int, typer.Option(metavar="N", help="Port of --serve; 0 is any that is free.")
+    ] = 0,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> Done:
     """Write the HTML and Markdown report; prints the path of the page."""
-    from reports.report import report as run
+    from reports.asked import ReportSpec, write_report
     from reports.terminal import show
 
-    done = run(records, out, progress_for(quiet=quiet), history)
+    spec = ReportSpec(records=tuple(records or ()), out=out, history=history, compare=compare)
+    progress = progress_for(quiet=quiet)
+    done = write_report(spec, progress)
     if not quiet:
         show(done.summary)
-    return finish(done, as_json=as_json)
+    finish(done, as_json=as_json)
+    if serve:
+        from reports.serve import serve as run
+
+        run(done.path, progress, port)
+    return done
 
 
 def verify(

@@ -2,10 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from jinja2 import Environment as Jinja
-from jinja2 import FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from dgprune import __version__
@@ -22,15 +19,17 @@ from reports.claim import claims, refusals
 from reports.front_page import front_page
 from reports.history_page import HistoryPage
 from reports.latency_details import details, milliseconds
+from reports.listing import Listing
+from reports.machine import machine_text
 from reports.over_targets_section import over_targets_sections
+from reports.paper_layout import paper_sections
 from reports.recipe import row_name
 from reports.rows import Row, Table
 from reports.section import Section
 from reports.setting import by_section
 from reports.summary import DASH, percent, sentences, warnings
+from reports.templating import templates
 from reports.where_time_goes import profile_title, time_sections
-
-_TEMPLATES = Path(__file__).parent / "templates"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,17 +64,23 @@ def pages(tables: Sequence[Table]) -> list[Page]:
 
 
 def html(
-    made: Sequence[Page], entries: Sequence[Entry], histories: Sequence[HistoryPage] = ()
+    made: Sequence[Page],
+    entries: Sequence[Entry],
+    histories: Sequence[HistoryPage],
+    beside: Listing,
 ) -> str:
     """The self-contained page; text from records is escaped."""
-    return _render("report.html.j2", made, entries, histories, autoescape=True)
+    return _render("report.html.j2", made, entries, histories, beside, autoescape=True)
 
 
 def markdown(
-    made: Sequence[Page], entries: Sequence[Entry], histories: Sequence[HistoryPage] = ()
+    made: Sequence[Page],
+    entries: Sequence[Entry],
+    histories: Sequence[HistoryPage],
+    beside: Listing,
 ) -> str:
     """The same tables for a repository."""
-    return _render("report.md.j2", made, entries, histories, autoescape=False)
+    return _render("report.md.j2", made, entries, histories, beside, autoescape=False)
 
 
 def _render(
@@ -83,15 +88,11 @@ def _render(
     made: Sequence[Page],
     entries: Sequence[Entry],
     histories: Sequence[HistoryPage],
+    beside: Listing,
     *,
     autoescape: bool,
 ) -> str:
-    jinja = Jinja(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=autoescape,
-        undefined=StrictUndefined,
-        keep_trailing_newline=True,
-    )
+    jinja = templates(autoescape=autoescape)
     jinja.filters.update(
         percent=percent,
         budget=budget,
@@ -107,10 +108,8 @@ def _render(
         name_in=row_name,
         what=what,
         made_by=made_by,
-        md=escape_markdown,
     )
-    text = jinja.get_template(template)
-    tables = [page.table for page in made]
+    text, tables = jinja.get_template(template), [page.table for page in made]
     return text.render(
         pages=made,
         front=front_page(tables, entries),
@@ -120,7 +119,8 @@ def _render(
         entries=entries,
         claims=claims(entries),
         refusals=refusals(entries),
-        overviews=over_targets_sections(tables),
+        beside=beside,
+        overviews=[*over_targets_sections(tables), *paper_sections(tables)],
         sections=sections_of(entries),
         histories=histories,
         environment=environment_lines(entries),
@@ -193,24 +193,4 @@ def made_by(subject: Subject) -> str:
 
 def environment_lines(entries: Sequence[Entry]) -> list[str]:
     """Each different environment among the records, on one line."""
-    found: dict[str, None] = {}
-    for entry in entries:
-        env = entry.record.environment
-        libraries = ", ".join(
-            f"{name} {version}" for name, version in sorted(env.libraries.items())
-        )
-        device = f", {env.device.name} (driver {env.device.driver})" if env.device else ""
-        governor = f", governor {env.governor}" if env.governor else ""
-        found[
-            f"{env.cpu}, {env.cores} cores{governor}, {env.memory_bytes / 2**30:.0f} GiB"
-            f"{device}; {env.system}; "
-            f"Python {env.python}; {libraries}"
-        ] = None
-    return list(found)
-
-
-def escape_markdown(text: str) -> str:
-    """Text from a record, harmless in Markdown: no markup, no cell border."""
-    for character in "\\`*_[]|":
-        text = text.replace(character, f"\\{character}")
-    return text.replace("<", "&lt;").replace(">", "&gt;").replace("\n", " ")
+    return list(dict.fromkeys(machine_text(entry.record.environment) for entry in entries))

@@ -7,7 +7,15 @@ from functools import cached_property
 
 from dgprune.judgement import control_of
 from dgprune.lineage import spec_of
-from dgprune.records import AccuracyRecord, Entry, LatencyRecord, ProfileRecord, Record, Subject
+from dgprune.records import (
+    AccuracyRecord,
+    Entry,
+    LatencyRecord,
+    ProfileRecord,
+    Record,
+    RuntimeSpec,
+    Subject,
+)
 from dgprune.statistics import accuracy_interval, share_interval
 from dgprune.structure import ModelCost, cost_of
 from reports.accuracy_cells import AccuracyCell, HeldOut
@@ -66,7 +74,7 @@ class Row:
             proofs += [timed.record.proof, timed.record.baseline_proof]
         return tuple(dict.fromkeys(text for proof in proofs if proof for text in proof.fallbacks))
 
-    @property
+    @cached_property
     def held_out(self) -> HeldOut | None:
         """Its accuracy on all images that were held out; None where some were not measured."""
         found = [self.accuracy.get(domain) for domain in self.held_out_domains]
@@ -99,8 +107,8 @@ class Table:
     key: tuple[str, ...]
     title: str
     form: str
-    runtime: str
     setting: Setting
+    runtime: RuntimeSpec
     domains: tuple[str, ...]
     validated: tuple[str, ...]
     batch_sizes: tuple[int, ...]
@@ -108,6 +116,11 @@ class Table:
     controls: tuple[SpeedCell, ...]
     timed: tuple[SpeedCell, ...]
     other_baselines: int
+
+    @cached_property
+    def by_sha256(self) -> dict[str, Row]:
+        """Every row by the SHA-256 of its file."""
+        return {row.subject.sha256: row for row in self.rows}
 
     @cached_property
     def names(self) -> dict[str, str]:
@@ -198,15 +211,14 @@ def _table(entries: list[Entry]) -> Table:
     first = entries[0].record
     origin, setting = first.subject.origin, setting_of(first.subject)
     form = f"{first.subject.format} {first.subject.precision}"
-    runtime = f"{first.runtime.name}, {first.runtime.provider}"
     return Table(
         key=experiment_of(first),
+        runtime=first.runtime,
         title=f"{setting.section}: "
         * bool(setting.section)
         + f"{origin.model} at {origin.preprocessing.image_size} px on {origin.data_name}, "
-        f"{setting.held_out} ({form} on {runtime})",
+        f"{setting.held_out} ({form} on {first.runtime.name}, {first.runtime.provider})",
         form=form,
-        runtime=runtime,
         setting=setting,
         domains=tuple(sorted({domain for row in ordered for domain in row.accuracy})),
         validated=tuple(sorted({domain for row in ordered for domain in row.validation})),

@@ -44,8 +44,8 @@ def serve(page: Path, progress: Progress, port: int = 0, *, show: bool = True) -
         raise DgpruneError(f"port {port} cannot be used ({error}); choose another --port") from None
     with server:
         address = f"http://{_HOST}:{server.server_address[1]}/{page.name}"
-        progress.line(f"serving {address} (Ctrl-C ends it)")
         try:
+            progress.line(f"serving {address} (Ctrl-C ends it)")
             if show:
                 webbrowser.open(address)
             server.serve_forever()

@@ -1,9 +1,11 @@
 """The report's table on a terminal, or as plain lines without one."""
 
+import sys
 from typing import Any
 
 from dgprune.schema import Json
 from dgprune.table import print_table
+from reports.compare.sections import COMPARED
 from reports.over_targets_section import OVER_TARGETS, terminal_cells
 
 _HEADINGS = {
@@ -14,7 +16,11 @@ _HEADINGS = {
 
 
 def show(summary: Json) -> None:
-    """Prints every table of a report's summary on stderr."""
+    """Prints every table of a report's summary, or what a comparison found, on stderr."""
+    if COMPARED in summary:
+        for text in (*summary["warnings"], *summary[COMPARED]):
+            print(text, file=sys.stderr)
+        return
     for title, rows in summary.items():
         if title == OVER_TARGETS:
             continue

@@ -13,10 +13,14 @@ from dgprune.records import Entry, read_records
 from dgprune.schema import Json, decode, encode, file_sha256, read_json, unseal
 from dgprune.stage import Done
 from reports.claim import SCHEMA, Claim, claim_of
+from reports.compare.compare_records import made_again
+from reports.compare.page import FIRST, SECOND
+from reports.data.parquet import is_available, is_same_parquet
+from reports.folder import MARKER, inside
 from reports.history import read_points
-from reports.report import HISTORY, MARKER, RECORDS, contents
+from reports.report import HISTORY, RECORDS, contents
 
-_PICTURES = (".png",)
+_PICTURES, _PARQUET = (".png",), ".parquet"
 
 
 class NotVerifiedError(DgpruneError):
@@ -94,19 +98,63 @@ def _report(folder: Path) -> list[str]:
             f"{folder} was made by dgprune {manifest.get('version')}, this is {__version__}; "
             "verify it with that version, or make it again"
         )
-    entries = read_records(folder / RECORDS)
-    for name, sha256 in manifest["files"].items():
-        if not (folder / name).is_file() or file_sha256(folder / name) != sha256:
-            raise NotVerifiedError(f"{folder / name} is not the file that was written")
-    histories = read_points(folder / HISTORY) if HISTORY in manifest["files"] else ()
-    lines = (folder / RECORDS).read_text("utf-8").splitlines()
-    again = contents(entries, lines, histories)
+    files = manifest["files"]
+    _require_written(folder, files)
+    has_parquet = any(name.endswith(_PARQUET) for name in files)
+    again = _made_again(folder, files, parquet=has_parquet)
+    for name in files.keys() ^ again.keys():
+        if name in again or not name.endswith(_PARQUET) or is_available():
+            raise NotVerifiedError(
+                f"{folder / name} is no file of both the report and its records: another state of "
+                "dgprune wrote it; make the report again"
+            )
     for name, data in again.items():
-        if not name.endswith(_PICTURES) and (folder / name).read_bytes() != data:
-            raise NotVerifiedError(f"{folder / name} does not say what the records say")
+        _require_said_again(folder, name, data)
     claimed = [folder / name for name in sorted(again) if name.startswith("claim-")]
     told = [line for path in claimed for line in _claim(path)]
-    return [f"{len(again)} files from {len(entries)} records", *told]
+    return [f"{len(again)} files from the records", *_unread(has_parquet), *told]
+
+
+def _require_written(folder: Path, files: Json) -> None:
+    """Raises NotVerifiedError where a file of the manifest is not what was written."""
+    for name, sha256 in files.items():
+        path = inside(folder, name)
+        if path is None:
+            raise NotVerifiedError(f"{folder / MARKER} names {name!r}, which is outside of it")
+        if not path.is_file() or file_sha256(path) != sha256:
+            raise NotVerifiedError(f"{path} is not the file that was written")
+
+
+def _made_again(folder: Path, files: Json, *, parquet: bool) -> dict[str, bytes]:
+    """What the records beside a report, or beside a comparison, make now."""
+    if FIRST in files:
+        return made_again(folder)
+    histories = read_points(folder / HISTORY) if HISTORY in files else ()
+    lines = (folder / RECORDS).read_text("utf-8").splitlines()
+    return contents(read_records(folder / RECORDS), lines, histories, parquet=parquet)
+
+
+def _require_said_again(folder: Path, name: str, data: bytes) -> None:
+    """Raises NotVerifiedError where a file is not what the records make now.
+
+    Of pictures the digest is enough. Another pyarrow writes other bytes: of Parquet it is names,
+    types and values that are compared.
+    """
+    path = folder / name
+    if name.endswith(_PICTURES):
+        return
+    if name.endswith(_PARQUET):
+        same = is_same_parquet(path.read_bytes(), data)
+    else:
+        same = path.read_bytes() == data
+    if not same:
+        raise NotVerifiedError(f"{path} does not say what the records say")
+
+
+def _unread(has_parquet: bool) -> list[str]:
+    if not has_parquet or is_available():
+        return []
+    return ["of Parquet the digests only: pyarrow is not installed"]
 
 
 def _artefact(folder: Path, path: Path) -> str:
@@ -121,7 +169,8 @@ def _spoken_of(path: Path) -> set[str]:
     if path.is_file():
         claim = _decoded(path)
         return {claim.baseline.sha256, claim.candidate.sha256}
-    return _subjects(read_records(path / RECORDS))
+    kept = (FIRST, SECOND) if (path / FIRST).is_file() else (RECORDS,)
+    return _subjects([entry for name in kept for entry in read_records(path / name)])
 
 
 def _subjects(entries: Sequence[Entry]) -> set[str]:

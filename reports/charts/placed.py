@@ -89,7 +89,7 @@ def _placed(experiment: int, number: int, row: Row, table: Table) -> Placed:
         row=row,
         table=table,
         file=row_name(row, table),
-        runtime=table.runtime,
+        runtime=f"{table.runtime.name}, {table.runtime.provider}",
         precision=table.form,
         criterion="dense" if spec is None else str(spec.get("criterion", "plan")),
         ranking="dense" if spec is None else _ranking(spec),

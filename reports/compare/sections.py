@@ -9,6 +9,8 @@ from reports.recipe import row_name
 from reports.section import Section
 from reports.summary import DASH, percent
 
+COMPARED = "compared"  # where a summary holds the words
+
 
 def sections(found: Comparison) -> list[Section]:
     """Accuracy, speed, and what only one set holds; empty tables are left out."""

@@ -1,0 +1,1 @@
+"""Model cards: one a measured file, in the form that model hubs read."""
