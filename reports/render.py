@@ -9,6 +9,7 @@ from jinja2 import FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from dgprune import __version__
+from dgprune.missing import Missing
 from dgprune.records import AccuracyRecord, Entry, ProfileRecord, Subject
 from dgprune.statistics import Interval
 from dgprune.structure import Structure
@@ -18,6 +19,7 @@ from reports.claim import claims, refusals
 from reports.figure import draw, inline_svg
 from reports.history_page import HistoryPage
 from reports.latency_details import details, milliseconds
+from reports.missing import missing_notes
 from reports.over_targets_section import over_targets_sections
 from reports.recipe import row_name
 from reports.rows import Row, Table
@@ -61,17 +63,23 @@ def pages(tables: Sequence[Table]) -> list[Page]:
 
 
 def html(
-    made: Sequence[Page], entries: Sequence[Entry], histories: Sequence[HistoryPage] = ()
+    made: Sequence[Page],
+    entries: Sequence[Entry],
+    histories: Sequence[HistoryPage] = (),
+    missing: Sequence[Missing] = (),
 ) -> str:
     """The self-contained page; text from records is escaped."""
-    return _render("report.html.j2", made, entries, histories, autoescape=True)
+    return _render("report.html.j2", made, entries, histories, missing, autoescape=True)
 
 
 def markdown(
-    made: Sequence[Page], entries: Sequence[Entry], histories: Sequence[HistoryPage] = ()
+    made: Sequence[Page],
+    entries: Sequence[Entry],
+    histories: Sequence[HistoryPage] = (),
+    missing: Sequence[Missing] = (),
 ) -> str:
     """The same tables for a repository."""
-    return _render("report.md.j2", made, entries, histories, autoescape=False)
+    return _render("report.md.j2", made, entries, histories, missing, autoescape=False)
 
 
 def _render(
@@ -79,6 +87,7 @@ def _render(
     made: Sequence[Page],
     entries: Sequence[Entry],
     histories: Sequence[HistoryPage],
+    missing: Sequence[Missing],
     *,
     autoescape: bool,
 ) -> str:
@@ -111,7 +120,8 @@ def _render(
         entries=entries,
         claims=claims(entries),
         refusals=refusals(entries),
-        overviews=over_targets_sections([page.table for page in made]),
+        overviews=over_targets_sections([page.table for page in made], missing),
+        missing=missing_notes(missing),
         sections=sections_of(entries),
         histories=histories,
         environment=environment_lines(entries),

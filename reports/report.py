@@ -7,9 +7,10 @@ from pathlib import Path
 
 from dgprune import __version__
 from dgprune.errors import DgpruneError
+from dgprune.missing import Missing
 from dgprune.progress import SILENT, Progress
-from dgprune.records import Entry, read_records
-from dgprune.schema import Json, canonical_json, digest, file_sha256, read_json
+from dgprune.records import Entry
+from dgprune.schema import Json, canonical_json, digest, encode, file_sha256, read_json
 from dgprune.stage import Done
 from dgprune.store import claim, explained, lines_text, new_folder
 from reports.claim import claims, file_name, text_of
@@ -17,6 +18,7 @@ from reports.figure import draw
 from reports.history import History, load_history, point_lines
 from reports.history_figure import draw_history
 from reports.history_page import history_pages
+from reports.missing import missing_summary, read_files
 from reports.over_targets_section import OVER_TARGETS, over_targets_summary
 from reports.recipe import row_name
 from reports.render import html, markdown, pages
@@ -34,42 +36,41 @@ def report(
     `history` is a folder of runs that `make bench` stored. The same records and runs give the same
     bytes. Raises DgpruneError where `out` holds something else, or there is no record.
     """
-    entries = _unique([entry for file in files for entry in read_records(file)])
-    if not entries:
+    entries, missing = read_files(files)
+    if not entries and not missing:
         raise DgpruneError(
             f"{', '.join(map(str, files))}: no record in it; run evaluate and bench first"
         )
     _require_ours(out)
     histories = load_history(history) if history else ()
-    identity = _identity(entries, histories)
-    found = tables(entries)
+    identity = _identity(entries, histories, missing)
+    told = summary(tables(entries), missing)
     old = _manifest(out)
     if old["identity"] == identity and _intact(out, old["files"]):
         progress.line(f"already done: {out / 'report.html'}")
-        return Done(path=out / "report.html", fresh=False, summary=summary(found))
+        return Done(path=out / "report.html", fresh=False, summary=told)
     with explained(out):
         claim(out.parent)
         shutil.rmtree(out / ".new", ignore_errors=True)  # of a run that was killed
     with new_folder(out if not out.exists() else out / ".new") as folder:
-        _write(folder, files, entries, histories, identity)
+        _write(folder, files, entries, histories, missing, identity)
     if (out / ".new").is_dir():
         _replace(out, old["files"])
-    return Done(path=out / "report.html", fresh=True, summary=summary(found))
+    return Done(path=out / "report.html", fresh=True, summary=told)
 
 
-def _identity(entries: Sequence[Entry], histories: Sequence[History]) -> str:
+def _identity(
+    entries: Sequence[Entry], histories: Sequence[History], missing: Sequence[Missing]
+) -> str:
     made_of = {"version": __version__, "code": _code(), "records": [e.id for e in entries]}
-    return digest(made_of | ({"history": point_lines(histories)} if histories else {}))
+    made_of |= {"history": point_lines(histories)} if histories else {}
+    return digest(made_of | ({"missing": [encode(one) for one in missing]} if missing else {}))
 
 
 def _code() -> str:
     """Digest of what draws a page: one that an older state of it drew is drawn again."""
     files = (path for kind in ("*.py", "*.j2") for path in Path(__file__).parent.rglob(kind))
     return digest([[path.name, file_sha256(path)] for path in sorted(files)])
-
-
-def _unique(entries: Sequence[Entry]) -> list[Entry]:
-    return list({entry.id: entry for entry in entries}.values())
 
 
 def _require_ours(out: Path) -> None:
@@ -114,10 +115,11 @@ def _write(
     files: Sequence[Path],
     entries: list[Entry],
     histories: Sequence[History],
+    missing: Sequence[Missing],
     identity: str,
 ) -> None:
     lines = [line for file in files for line in lines_text(file).splitlines()]
-    for name, data in contents(entries, lines, histories).items():
+    for name, data in contents(entries, lines, histories, missing).items():
         (folder / name).write_bytes(data)
     written = {path.name: file_sha256(path) for path in sorted(folder.iterdir())}
     manifest = {"identity": identity, "version": __version__, "files": written}
@@ -125,9 +127,14 @@ def _write(
 
 
 def contents(
-    entries: Sequence[Entry], lines: Sequence[str], histories: Sequence[History] = ()
+    entries: Sequence[Entry],
+    lines: Sequence[str],
+    histories: Sequence[History] = (),
+    missing: Sequence[Missing] = (),
 ) -> dict[str, bytes]:
     """Every file of a report but its marker, from records and the lines that they were read from.
+
+    `missing` is what those lines say was asked for and is not there.
 
     A pure function: `verify` makes them again and compares.
     """
@@ -136,8 +143,8 @@ def contents(
     found = {page.picture: draw(page.table, "png") for page in made if page.svg}
     found |= {page.picture: draw_history(page.history, "png") for page in drawn}
     texts = {
-        "report.html": html(made, entries, drawn),
-        "report.md": markdown(made, entries, drawn),
+        "report.html": html(made, entries, drawn, missing),
+        "report.md": markdown(made, entries, drawn, missing),
         RECORDS: "".join(f"{line}\n" for line in dict.fromkeys(lines)),
         **({HISTORY: point_lines(histories)} if histories else {}),
         **{file_name(claim): text_of(claim) for claim in claims(entries)},
@@ -145,8 +152,8 @@ def contents(
     return found | {name: text.encode() for name, text in texts.items()}
 
 
-def summary(found: Sequence[Table]) -> Json:
-    """The rows of every table, and what holds over targets and seeds, for `--json` and people."""
+def summary(found: Sequence[Table], missing: Sequence[Missing] = ()) -> Json:
+    """The rows of every table, what holds over targets and seeds, what is missing; for `--json`."""
     rows: Json = {
         table.title: [
             {
@@ -160,5 +167,5 @@ def summary(found: Sequence[Table]) -> Json:
         ]
         for table in found
     }
-    over = over_targets_summary(found)
-    return rows | ({OVER_TARGETS: over} if over else {})
+    over = over_targets_summary(found, missing)
+    return rows | ({OVER_TARGETS: over} if over else {}) | missing_summary(missing)

@@ -14,6 +14,7 @@ from dgprune.schema import Json, decode, encode, file_sha256, read_json, unseal
 from dgprune.stage import Done
 from reports.claim import SCHEMA, Claim, claim_of
 from reports.history import read_points
+from reports.missing import read_files
 from reports.report import HISTORY, MARKER, RECORDS, contents
 
 _PICTURES = (".png",)
@@ -94,13 +95,13 @@ def _report(folder: Path) -> list[str]:
             f"{folder} was made by dgprune {manifest.get('version')}, this is {__version__}; "
             "verify it with that version, or make it again"
         )
-    entries = read_records(folder / RECORDS)
+    entries, missing = read_files([folder / RECORDS])
     for name, sha256 in manifest["files"].items():
         if not (folder / name).is_file() or file_sha256(folder / name) != sha256:
             raise NotVerifiedError(f"{folder / name} is not the file that was written")
     histories = read_points(folder / HISTORY) if HISTORY in manifest["files"] else ()
     lines = (folder / RECORDS).read_text("utf-8").splitlines()
-    again = contents(entries, lines, histories)
+    again = contents(entries, lines, histories, missing)
     for name, data in again.items():
         if not name.endswith(_PICTURES) and (folder / name).read_bytes() != data:
             raise NotVerifiedError(f"{folder / name} does not say what the records say")
