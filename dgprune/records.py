@@ -4,7 +4,6 @@ A record stores what was seen and the whole spec behind it; rates, quantiles and
 derived. `id` is the digest of everything else in the line, so that an edited record is found.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,9 +15,10 @@ from dgprune.lineage import LineageStep, Origin
 from dgprune.node_times import NodeTime
 from dgprune.predictions import require_one_count, unpack
 from dgprune.proof import Proof
+from dgprune.record_lines import MISSING, Line, read_lines
 from dgprune.reliability import Reliability
-from dgprune.schema import canonical_json, decode, encode, seal, unseal
-from dgprune.store import append_lines, claim, explained, is_json, lines_text
+from dgprune.schema import canonical_json, decode, encode, seal
+from dgprune.store import append_lines, claim, explained
 from dgprune.structure import Structure
 from dgprune.timing import Arm, BenchSpec, ColdStart, Replica, TimedBlock, latency_of_schema_1
 
@@ -208,36 +208,32 @@ def open_records(path: Path) -> list[Entry]:
         if is_new:
             path.unlink()
             return []
-    entries = read_records(path)
-    if not entries and path.stat().st_size:
+    lines = read_lines(path)
+    if not lines and path.stat().st_size:
         raise DgpruneError(f"--records {path} holds something else; name another file")
-    return entries
+    return _entries(lines)
 
 
 def read_records(path: Path) -> list[Entry]:
     """Every record of a file; a last line torn by a crash is left out.
 
-    Raises DgpruneError for an unknown schema, an edited record, or a line that is not a record.
+    Lines that only say what is missing are passed over. Raises DgpruneError for an unknown schema,
+    an edited record, or a line that is not a record.
     """
-    text = lines_text(path)
-    lines = text.split("\n")
-    if not is_json(lines[-1]):
-        lines.pop()  # empty, or torn by a crash
-    return [_entry(line, f"{path}:{n}") for n, line in enumerate(lines, 1) if line.strip()]
+    return _entries(read_lines(path))
 
 
-def _entry(line: str, where: str) -> Entry:
-    try:
-        value = json.loads(line)
-    except (ValueError, RecursionError):
-        value = None
-    if not isinstance(value, dict) or "schema" not in value:
-        raise DgpruneError(f"{where} is not a record (JSON with a schema number); remove the line")
-    body = unseal(value, SCHEMA, where=where, older=(1, 2))
-    kind, cell = body.pop("kind", None), body.pop("cell", None)
-    if body.pop("schema") == 1 and kind == "latency":
+def _entries(lines: Sequence[Line]) -> list[Entry]:
+    return [entry_of(line) for line in lines if line.kind != MISSING]
+
+
+def entry_of(line: Line) -> Entry:
+    """The record in a line; raises DgpruneError where it is of another kind."""
+    body = dict(line.body)
+    cell = body.pop("cell", None)
+    if line.kind not in _KINDS or line.schema > SCHEMA or not isinstance(cell, str):
+        raise line.unknown()
+    if line.schema == 1 and line.kind == "latency":
         body = latency_of_schema_1(body)
-    if kind not in _KINDS or not isinstance(cell, str):
-        raise DgpruneError(f"{where} is of unknown kind {kind!r}; remove the line")
-    record: Record = decode(_KINDS[kind], body, where=where)
-    return Entry(id=str(value["id"]), cell=cell, record=record)
+    record: Record = decode(_KINDS[line.kind], body, where=line.where)
+    return Entry(id=line.id, cell=cell, record=record)

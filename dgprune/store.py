@@ -164,6 +164,14 @@ def new_folder(final: Path, option: str = "--out") -> Iterator[Path]:
             _sync(final.parent)
 
 
+def discard(folder: Path) -> None:
+    """Takes a folder of a store away; killed on the way, no part of it is left under its name."""
+    with explained(folder):
+        temporary = _temporary(folder)
+        folder.rename(temporary)
+        _remove(temporary)
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes a text file whole, as `write_bytes` does."""
     write_bytes(path, text.encode("utf-8"))

@@ -1,15 +1,17 @@
 """Over targets and seeds: one row a recipe, and no average of less than all that was asked."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dgprune.domain_metrics import require_same_images
 from dgprune.errors import DgpruneError
 from dgprune.lineage import chosen_by_oracle
+from dgprune.missing import Missing
 from dgprune.paired import Pairs, difference_interval, pairs_of
 from dgprune.records import AccuracyRecord
 from dgprune.statistics import Average, Interval, average, student_interval
+from reports.missing import fits, is_like
 from reports.published_accuracy import Published, published_for
 from reports.recipe import MadeBy, dense_of, made_by_recipe, names_beside
 from reports.rows import Row, Table
@@ -115,15 +117,24 @@ class Grid:
         return sum(line.missing for line in self.lines)
 
 
-def grids(tables: Sequence[Table]) -> list[Grid]:
-    """One where a recipe was tried on several targets or seeds; none of a single one."""
+def grids(tables: Sequence[Table], missing: Sequence[Missing] = ()) -> list[Grid]:
+    """One where a recipe was or should be tried on several targets or seeds; none of a single one.
+
+    What is `missing` counts as asked, and is a line where nothing else of its recipe is there.
+    """
     groups: dict[tuple[str, ...], list[tuple[Row, Table]]] = defaultdict(list)
     for table in tables:
         for row in table.rows:
             if row.unseen is not None and row.unseen.record.role == "target":
                 groups[_group(row)].append((row, table))
-    found = [_grid(group) for _, group in sorted(groups.items())]
-    return [grid for grid in found if any(len(line.files) > 1 for line in grid.lines)]
+    found = []
+    for _, group in sorted(groups.items()):
+        absent = [one for one in missing if fits(one, group[0][0].subject)]
+        grid = _grid(group, absent)
+        wide = absent and grid.lines[0].asked > 1
+        if wide or any(len(line.files) > 1 for line in grid.lines):
+            found.append(grid)
+    return found
 
 
 def _group(row: Row) -> tuple[str, ...]:
@@ -135,7 +146,7 @@ def _group(row: Row) -> tuple[str, ...]:
     return (origin.data_name, origin.data_digest, *executed, chosen)
 
 
-def _grid(group: Sequence[tuple[Row, Table]]) -> Grid:
+def _grid(group: Sequence[tuple[Row, Table]], missing: Sequence[Missing]) -> Grid:
     files: dict[str, dict[tuple[str, str], Measured]] = defaultdict(dict)
     recipes: dict[str, MadeBy] = {}
     order: dict[str, tuple[object, ...]] = {}
@@ -144,23 +155,49 @@ def _grid(group: Sequence[tuple[Row, Table]]) -> Grid:
         recipes[of.key] = of
         order.setdefault(of.key, (of.model, of.image_size, row.budget, of.label, len(of.steps)))
         files[of.key][row.subject.origin.target, seed_of(row.subject)] = _measured(row, table)
-    targets = tuple(sorted({target for cells in files.values() for target, _ in cells}))
-    seeds = max(len({seed for _, seed in cells}) for cells in files.values())
-    made_by = sorted(recipes.values(), key=lambda of: order[of.key])
-    lines = [
-        Line(name=name, targets=targets, seeds=seeds, files=files[of.key])
-        for of, name in zip(made_by, names_beside(made_by), strict=True)
-    ]
+    asked = {key: set(cells) for key, cells in files.items()}
+    made_by = list(recipes.values())
+    names = dict(zip(recipes, names_beside(made_by), strict=True))
+    for one in missing:
+        key = _recipe_of(one, [row for row, _ in group])
+        asked.setdefault(key, set()).add((one.target, str(one.seed)))
+        order.setdefault(key, _place(one))
+        if key not in names:
+            names[key] = _name_beside(one, names)
+    targets = tuple(sorted({target for cells in asked.values() for target, _ in cells}))
+    seeds = max(len({seed for _, seed in cells}) for cells in asked.values())
     first = group[0][0]
     return Grid(
         title=_title(first),
         targets=targets,
-        domains=len({domain for _, table in group for domain in table.domains}),
+        domains=len({*targets, *(domain for _, table in group for domain in table.domains)}),
         seeds=seeds,
-        lines=tuple(lines),
+        lines=tuple(
+            Line(name=names[key], targets=targets, seeds=seeds, files=files.get(key, {}))
+            for key in sorted(asked, key=lambda key: order[key])
+        ),
         published=published_for(first.subject.origin.data_name, len(first.subject.origin.classes)),
         replaced=len(group) - sum(map(len, files.values())),
     )
+
+
+def _recipe_of(missing: Missing, rows: Sequence[Row]) -> str:
+    """The key of the recipe that a missing file is of: that of a row, where one is like it."""
+    like = (row.subject for row in rows if is_like(missing, row.subject))
+    found = next(like, None)
+    return missing.recipe if found is None else made_by_recipe(found).key
+
+
+def _place(missing: Missing) -> tuple[object, ...]:
+    """Where the line of a recipe of which nothing is there stands: by its budget, as the others."""
+    budget = ("", 0.0) if missing.ratio is None else ("ratio", missing.ratio)
+    return (missing.model, missing.image_size, budget, missing.label, 0)
+
+
+def _name_beside(missing: Missing, names: Mapping[str, str]) -> str:
+    """The plan's words, and where another recipe has them, the id of this one."""
+    name = missing.recipe_name
+    return f"{name} (recipe {missing.recipe[:8]})" if name in names.values() else name
 
 
 def _title(row: Row) -> str:

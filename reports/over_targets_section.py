@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from dgprune.missing import Missing
 from dgprune.schema import Json
 from dgprune.statistics import Average, Interval
 from reports.accuracy_details import missing_text, points_interval
@@ -14,9 +15,11 @@ from reports.summary import DASH, percent
 OVER_TARGETS = "over targets and seeds"
 
 
-def over_targets_sections(tables: Sequence[Table]) -> list[Section]:
+def over_targets_sections(
+    tables: Sequence[Table], missing: Sequence[Missing] = ()
+) -> list[Section]:
     """A table a data set and runtime, published numbers beside it where there are some."""
-    return [_section(grid) for grid in grids(tables)]
+    return [_section(grid) for grid in grids(tables, missing)]
 
 
 def _section(grid: Grid) -> Section:
@@ -109,7 +112,7 @@ def _published_cells(row: Published, grid: Grid) -> tuple[str, ...]:
     )
 
 
-def over_targets_summary(tables: Sequence[Table]) -> list[Json]:
+def over_targets_summary(tables: Sequence[Table], missing: Sequence[Missing] = ()) -> list[Json]:
     """The same tables for `--json` and a terminal; None stands for what is missing."""
     return [
         {
@@ -126,7 +129,7 @@ def over_targets_summary(tables: Sequence[Table]) -> list[Json]:
                 for line in grid.lines
             ],
         }
-        for grid in grids(tables)
+        for grid in grids(tables, missing)
     ]
 
 

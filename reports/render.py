@@ -21,6 +21,8 @@ from reports.history_page import HistoryPage
 from reports.latency_details import details, milliseconds
 from reports.listing import Listing
 from reports.machine import machine_text
+from reports.material import Material
+from reports.missing import missing_notes
 from reports.over_targets_section import over_targets_sections
 from reports.paper_layout import paper_sections
 from reports.recipe import row_name
@@ -65,28 +67,28 @@ def pages(tables: Sequence[Table]) -> list[Page]:
 
 def html(
     made: Sequence[Page],
-    entries: Sequence[Entry],
+    material: Material,
     histories: Sequence[HistoryPage],
     beside: Listing,
 ) -> str:
     """The self-contained page; text from records is escaped."""
-    return _render("report.html.j2", made, entries, histories, beside, autoescape=True)
+    return _render("report.html.j2", made, material, histories, beside, autoescape=True)
 
 
 def markdown(
     made: Sequence[Page],
-    entries: Sequence[Entry],
+    material: Material,
     histories: Sequence[HistoryPage],
     beside: Listing,
 ) -> str:
     """The same tables for a repository."""
-    return _render("report.md.j2", made, entries, histories, beside, autoescape=False)
+    return _render("report.md.j2", made, material, histories, beside, autoescape=False)
 
 
 def _render(
     template: str,
     made: Sequence[Page],
-    entries: Sequence[Entry],
+    material: Material,
     histories: Sequence[HistoryPage],
     beside: Listing,
     *,
@@ -109,7 +111,8 @@ def _render(
         what=what,
         made_by=made_by,
     )
-    text, tables = jinja.get_template(template), [page.table for page in made]
+    text = jinja.get_template(template)
+    entries, tables = material.entries, material.tables
     return text.render(
         pages=made,
         front=front_page(tables, entries),
@@ -120,7 +123,8 @@ def _render(
         claims=claims(entries),
         refusals=refusals(entries),
         beside=beside,
-        overviews=[*over_targets_sections(tables), *paper_sections(tables)],
+        overviews=[*over_targets_sections(tables, material.missing), *paper_sections(tables)],
+        missing=missing_notes(material.missing),
         sections=sections_of(entries),
         histories=histories,
         environment=environment_lines(entries),

@@ -6,6 +6,7 @@ from typing import Any
 from dgprune.schema import Json
 from dgprune.table import print_table
 from reports.compare.sections import COMPARED
+from reports.missing import MISSING
 from reports.over_targets_section import OVER_TARGETS, terminal_cells
 
 _HEADINGS = {
@@ -22,7 +23,7 @@ def show(summary: Json) -> None:
             print(text, file=sys.stderr)
         return
     for title, rows in summary.items():
-        if title == OVER_TARGETS:
+        if title in (OVER_TARGETS, MISSING):
             continue
         key = next(key for key in _HEADINGS if all(key in row for row in rows))
         sizes = list(dict.fromkeys(size for row in rows for size in row["speedup"]))
@@ -39,6 +40,8 @@ def show(summary: Json) -> None:
         rows = grid["rows"]
         header = ["recipe", *rows[0]["targets"], grid["average"]]
         print_table(grid["title"], header, [terminal_cells(row) for row in rows])
+    for text in summary.get(MISSING, {}).get("notes", []):
+        print(text, file=sys.stderr)
 
 
 def _cells(row: Any, key: str, sizes: list[str]) -> list[str]:

@@ -18,6 +18,8 @@ from reports.compare.page import FIRST, SECOND
 from reports.data.parquet import is_available, is_same_parquet
 from reports.folder import MARKER, inside
 from reports.history import read_points
+from reports.material import Material
+from reports.missing import read_files
 from reports.report import HISTORY, RECORDS, contents
 
 _PICTURES, _PARQUET = (".png",), ".parquet"
@@ -129,9 +131,14 @@ def _made_again(folder: Path, files: Json, *, parquet: bool) -> dict[str, bytes]
     """What the records beside a report, or beside a comparison, make now."""
     if FIRST in files:
         return made_again(folder)
-    histories = read_points(folder / HISTORY) if HISTORY in files else ()
+    entries, missing = read_files([folder / RECORDS])
+    material = Material(
+        entries=tuple(entries),
+        missing=tuple(missing),
+        histories=read_points(folder / HISTORY) if HISTORY in files else (),
+    )
     lines = (folder / RECORDS).read_text("utf-8").splitlines()
-    return contents(read_records(folder / RECORDS), lines, histories, parquet=parquet)
+    return contents(material, lines, parquet=parquet)
 
 
 def _require_said_again(folder: Path, name: str, data: bytes) -> None:

@@ -26,17 +26,27 @@ class Cell:
 
     `stages` are commands without what is equal for a whole sweep (data, store); in them `{dense}`
     stands for the checkpoint of the cell `parent`, `{previous}` for what the stage before made.
+    `recipe` is equal for cells that differ in target and seed only.
     """
 
     id: str
+    recipe: str
     kind: Kind
-    model: str
+    timm_name: str
+    image_size: int
+    data_name: str
+    data_digest: str
     target: str
     seed: int
     label: str
     stages: tuple[tuple[str, ...], ...]
     export: tuple[str, ...]
     parent: str | None = None
+
+    @property
+    def model(self) -> str:
+        """The model and its input, for a person."""
+        return f"{self.timm_name} at {self.image_size} px"
 
     @property
     def name(self) -> str:
@@ -55,9 +65,9 @@ def cells_of(plan: Plan, *, skip_bad_images: bool = False) -> list[Cell]:
         weights = _identity(model)
         for target in _targets(plan, data):
             for seed in plan.seeds:
-                asked = [data.name, data.file_digest, weights, target, seed, skip_bad_images]
-                dense = _named(_dense(plan, model, target, seed), asked)
-                for cell in (dense, *(_named(c, asked) for c in _pruned(plan, dense))):
+                given = [weights, skip_bad_images]
+                dense = _named(_dense(plan, model, data, target, seed), given)
+                for cell in (dense, *(_named(c, given) for c in _pruned(plan, dense))):
                     found.setdefault(cell.id, cell)
     return list(found.values())
 
@@ -79,10 +89,16 @@ def _identity(model: PlannedModel) -> str:
     return file_sha256(path)
 
 
-def _named(cell: Cell, asked: list[object]) -> Cell:
-    """The cell under the digest of its commands, its parent, and `asked`, which is beside them."""
+def _named(cell: Cell, given: list[object]) -> Cell:
+    """The cell under the digest of its commands, its parent, its data, and what else is `given`."""
     stages = [_without_path(stage) for stage in cell.stages]
-    return replace(cell, id=digest([stages, cell.export, cell.parent, asked])[:16])
+    weights, skip = given
+    asked = [cell.data_name, cell.data_digest, weights, cell.target, cell.seed, skip]
+    return replace(
+        cell,
+        id=digest([stages, cell.export, cell.parent, asked])[:16],
+        recipe=digest([stages, cell.export, cell.recipe, given])[:16],  # of a pruned one: on dense
+    )
 
 
 def _without_path(stage: tuple[str, ...]) -> list[str]:
@@ -95,14 +111,18 @@ def _export(plan: Plan) -> tuple[str, ...]:
     return ("--format", plan.export.format, "--precision", plan.export.precision)
 
 
-def _dense(plan: Plan, model: PlannedModel, target: str, seed: int) -> Cell:
+def _dense(plan: Plan, model: PlannedModel, data: DataSet, target: str, seed: int) -> Cell:
     where = Path(model.weights).absolute()  # a worker may run in another folder
     weights = str(where) if where.is_file() else model.weights
     finetune = ("finetune", model.name, *model_options(weights, model.image_size))
     return Cell(
         id="",
+        recipe="",
         kind="dense",
-        model=f"{model.name} at {model.image_size} px",
+        timm_name=model.name,
+        image_size=model.image_size,
+        data_name=data.name,
+        data_digest=data.file_digest,
         target=target,
         seed=seed,
         label="dense",

@@ -8,8 +8,9 @@ from dgprune.sweep.board import Board
 from dgprune.sweep.cells import Cell
 from dgprune.sweep.estimate import duration
 from dgprune.sweep.journal import Ended, Journal
+from dgprune.sweep.made import Made
 from dgprune.sweep.pool import Pool
-from dgprune.sweep.work import Made, Outcome, Task
+from dgprune.sweep.work import Outcome, Task
 
 _LOOK_S = 1.0  # so that Ctrl-C is heard and a growing cluster is seen
 

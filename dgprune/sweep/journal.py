@@ -15,9 +15,9 @@ from dgprune.errors import DgpruneError
 from dgprune.schema import canonical_json, decode
 from dgprune.store import explained, is_json
 from dgprune.sweep.cells import Kind
-from dgprune.sweep.work import Made
+from dgprune.sweep.made import Made
 
-SCHEMA = 1
+SCHEMA, _OLDER = 2, (1,)
 JOURNAL, LOCK = "journal.jsonl", "sweep.lock"
 
 
@@ -83,7 +83,7 @@ def _decoded(lines: Sequence[str], path: Path) -> Iterator[Ended]:
         if not is_json(line):
             raise DgpruneError(f"{where} is not a line of a sweep's journal; remove the line")
         value = json.loads(line)
-        if value.get("schema") != SCHEMA:
+        if value.get("schema") not in (SCHEMA, *_OLDER):
             raise DgpruneError(
                 f"{where} has schema {value.get('schema')!r}; this dgprune reads schema {SCHEMA}, "
                 "install the version that wrote it"

@@ -6,23 +6,30 @@ from pathlib import Path
 
 from dgprune.chain import Invoke, bench_options
 from dgprune.errors import DgpruneError
+from dgprune.missing import missing_line
 from dgprune.progress import Progress
 from dgprune.store import write_bytes
+from dgprune.sweep.absent import missing_of
 from dgprune.sweep.cells import Cell
+from dgprune.sweep.made import Made
 from dgprune.sweep.plan import Plan
-from dgprune.sweep.work import Made, Place
+from dgprune.sweep.work import Place
 
 RECORDS = "records.jsonl"
 
 
 @dataclass(kw_only=True)
 class Results:
-    """Makes the results of the cells that are done; `failures` says which latency is missing."""
+    """Makes the results of the cells that are done; `failures` says which latency is missing.
+
+    `errors` says by cell why one that is not in `made` failed.
+    """
 
     plan: Plan
     place: Place
     cells: Sequence[Cell]
     made: Mapping[str, Made]
+    errors: Mapping[str, str]
     invoke: Invoke
     progress: Progress
     fresh: bool = False
@@ -58,21 +65,28 @@ class Results:
         return Path(self.place.store) / "latency" / f"{cell.parent or cell.id}.jsonl"
 
     def write_records(self) -> Path:
-        """The file of all records: cells in the plan's order, then latency; the same every time."""
+        """The file of all records; the same every time.
+
+        Cells in the plan's order, those that are missing, then latency.
+        """
         path = Path(self.place.store) / RECORDS
         there = [cell for cell in self.cells if cell.id in self.made]
-        files = [self.place.records_of(cell.id) for cell in there]
-        files += [self._latency_of(cell) for cell in there if cell.parent is None]
-        data = b"".join(file.read_bytes() for file in files if file.exists())
+        timed = [self._latency_of(cell) for cell in there if cell.parent is None]
+        absent = missing_of(self.plan, self.place, self.cells, self.made, self.errors)
+        data = b"".join(
+            [
+                *(self.place.records_of(cell.id).read_bytes() for cell in there),
+                *(f"{missing_line(missing)}\n".encode() for missing in absent),
+                *(file.read_bytes() for file in timed if file.exists()),
+            ]
+        )
         if not path.exists() or path.read_bytes() != data:
             write_bytes(path, data)
         return path
 
     def report(self) -> Path:
-        """The page of the report; the records themselves where there are none yet."""
+        """The page of the report."""
         records = self.write_records()
-        if not records.stat().st_size:
-            return records
         done = self.invoke(("report", str(records), "--out", str(records.parent / "report")))
         self.fresh |= done.fresh
         return done.path

@@ -16,12 +16,13 @@ from dgprune.sweep.board import Board
 from dgprune.sweep.cells import Cell, cells_of
 from dgprune.sweep.driver import Driver
 from dgprune.sweep.estimate import Estimate
-from dgprune.sweep.journal import JOURNAL, Ended, Journal, only_sweep, read_journal
+from dgprune.sweep.journal import JOURNAL, Journal, only_sweep
 from dgprune.sweep.local import LocalPool
 from dgprune.sweep.plan import read_plan
 from dgprune.sweep.pool import Pool
 from dgprune.sweep.results import Results
-from dgprune.sweep.work import Made, Place, is_there
+from dgprune.sweep.standing import Standing, remove_damaged, standing_of
+from dgprune.sweep.work import Place
 
 _SHOWN_FAILURES = 20
 
@@ -53,16 +54,6 @@ class SweepSpec:
             raise DgpruneError(f"--gpus-per-cell {self.gpus_per_cell} must be a part of 1 or whole")
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Standing:
-    """A plan against what its folder holds: cells that are done, and all that was measured."""
-
-    cells: list[Cell]
-    place: Place
-    made: dict[str, Made]
-    journal: list[Ended]
-
-
 def sweep(spec: SweepSpec, invoke: Invoke, progress: Progress = SILENT) -> Done:
     """The path of the report; exit code 1 where a cell failed. Run again, it goes on.
 
@@ -80,18 +71,23 @@ def sweep(spec: SweepSpec, invoke: Invoke, progress: Progress = SILENT) -> Done:
     with only_sweep(store):
         open_store(store / "cells")  # and what killed workers left in it goes
         write_text(store / "plan.toml", spec.plan.read_text(encoding="utf-8"))
-        standing = _standing(spec, cells, plan.data)
-        _remove_damaged(standing)
-        driver = _run(spec, standing, invoke, progress)
+        standing = standing_of(plan, spec.out, cells, skip_bad_images=spec.skip_bad_images)
+        remove_damaged(standing, progress)
         results = Results(
             plan=plan,
             place=standing.place,
             cells=cells,
-            made=driver.made if driver else standing.made,
+            made=standing.made,
+            errors=standing.errors,
             invoke=invoke,
             progress=progress,
-            fresh=driver is not None,
         )
+        try:
+            driver = _run(spec, standing, invoke, progress)
+        except KeyboardInterrupt:
+            results.write_records()  # of what is done, and that the rest is missing
+            raise
+        results.fresh = driver is not None
         results.measure_latency()
         path = results.report()
     return _done(spec, cells, driver, results, path)
@@ -103,7 +99,7 @@ def plan_only(spec: SweepSpec, progress: Progress = SILENT) -> Done:
     plan = read_plan(spec.plan)
     cells = cells_of(plan, skip_bad_images=spec.skip_bad_images)
     _require_something_to_resume(spec)
-    standing = _standing(spec, cells, plan.data)
+    standing = standing_of(plan, spec.out, cells, skip_bad_images=spec.skip_bad_images)
     board = _board(standing, progress, spec.jobs)
     for kind, counts in board.counts.items():
         progress.line(f"{kind}: {counts.total()} cells, {counts['done']} done")
@@ -126,32 +122,7 @@ def _require_something_to_resume(spec: SweepSpec) -> None:
         )
 
 
-def _standing(spec: SweepSpec, cells: list[Cell], data: str) -> _Standing:
-    folder = Path(data).absolute()
-    place = Place(
-        store=str(spec.out.absolute()),
-        data=str(folder) if folder.is_dir() else data,
-        skip_bad_images=spec.skip_bad_images,
-    )
-    journal = read_journal(spec.out / JOURNAL)
-    made = {entry.cell: entry.made for entry in journal if entry.made is not None}
-    there = {
-        cell.id: made[cell.id]
-        for cell in cells
-        if cell.id in made and is_there(made[cell.id], cell.id, place)
-    }
-    return _Standing(cells=cells, place=place, made=there, journal=journal)
-
-
-def _remove_damaged(standing: _Standing) -> None:
-    """Records of a cell that the journal calls done, and that are not what it says, go."""
-    once = {entry.cell for entry in standing.journal if entry.made is not None}
-    for cell in standing.cells:
-        if cell.id in once and cell.id not in standing.made:
-            standing.place.records_of(cell.id).unlink(missing_ok=True)
-
-
-def _board(standing: _Standing, progress: Progress, slots: int) -> Board:
+def _board(standing: Standing, progress: Progress, slots: int) -> Board:
     estimate = Estimate()
     estimate.measured(standing.journal)
     board = Board(progress=progress, estimate=estimate, slots=slots)
@@ -160,7 +131,7 @@ def _board(standing: _Standing, progress: Progress, slots: int) -> Board:
     return board
 
 
-def _run(spec: SweepSpec, standing: _Standing, invoke: Invoke, progress: Progress) -> Driver | None:
+def _run(spec: SweepSpec, standing: Standing, invoke: Invoke, progress: Progress) -> Driver | None:
     """The driver at its end, or None where nothing was left to do."""
     board = _board(standing, progress, spec.jobs)
     if board.of("waiting") == 0:
@@ -177,7 +148,8 @@ def _run(spec: SweepSpec, standing: _Standing, invoke: Invoke, progress: Progres
             journal=lines,
             board=board,
             retries=spec.retries,
-            made=dict(standing.made),
+            made=standing.made,
+            failed=standing.failed,
         )
         with board.shown():
             driver.run()

@@ -5,7 +5,6 @@ import secrets
 import socket
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from dgprune.errors import DgpruneError
 from dgprune.schema import file_sha256
 from dgprune.stage import Done
 from dgprune.sweep.cells import DENSE, PREVIOUS, Cell
+from dgprune.sweep.made import Made, damage, files_of
 
 _POOLS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -29,15 +29,6 @@ class Place:
     def records_of(self, cell: str) -> Path:
         """The file that holds the records of one cell."""
         return Path(self.store) / "cells" / f"{cell}.jsonl"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Made:
-    """What a cell left behind: names of folders in the store, SHA-256 of its records' file."""
-
-    checkpoint: str
-    artefact: str
-    records_sha256: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +105,10 @@ def _run(task: Task, place: Place, invoke: Invoke) -> tuple[Made, bool]:
         step("evaluate", PREVIOUS, *domains, "--records", str(scratch))
         scratch.replace(records)
     made = Made(
-        checkpoint=checkpoint.name, artefact=artefact.name, records_sha256=file_sha256(records)
+        checkpoint=checkpoint.name,
+        artefact=artefact.name,
+        records_sha256=file_sha256(records),
+        files=files_of(store, checkpoint.name, artefact.name),
     )
     return made, all(fresh)
 
@@ -126,12 +120,12 @@ def pin_threads(count: int) -> None:
         sys.modules["torch"].set_num_threads(count)
 
 
-def is_there(made: Made, cell: str, place: Place) -> bool:
-    """Whether all that a cell made is still there, its records byte by byte."""
-    records, store = place.records_of(cell), Path(place.store)
-    folders: Sequence[str] = (made.checkpoint, made.artefact)
-    return (
-        all((store / name).is_dir() for name in folders)
-        and records.is_file()
-        and file_sha256(records) == made.records_sha256
-    )
+def what_is_wrong(made: Made, cell: str, place: Place) -> dict[str, str]:
+    """What a cell made that is damaged, by its folder or file; nothing where all is still there."""
+    records = place.records_of(cell)
+    found = damage(made, Path(place.store))
+    if not records.is_file():
+        found[records.name] = f"{records.name} is gone"
+    elif file_sha256(records) != made.records_sha256:
+        found[records.name] = f"{records.name} was changed"
+    return found

@@ -106,7 +106,7 @@ def test_predictions_come_back_as_they_were(classes: int) -> None:
 def test_an_unknown_schema_is_refused(tmp_path: Path) -> None:
     body = json.loads(FIXTURE.read_text().splitlines()[0])
     (tmp_path / "r.jsonl").write_text(json.dumps({**body, "schema": 7}) + "\n")
-    with pytest.raises(DgpruneError, match=r"r\.jsonl:1 has schema 7.*reads schema 3"):
+    with pytest.raises(DgpruneError, match=r"r\.jsonl:1 has schema 7.*reads schema 4"):
         read_records(tmp_path / "r.jsonl")
 
 

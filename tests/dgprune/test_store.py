@@ -12,7 +12,15 @@ from dgprune.checkpoint import open_checkpoint
 from dgprune.errors import DgpruneError
 from dgprune.progress import SILENT
 from dgprune.stage import run_stage
-from dgprune.store import append_lines, claim, new_folder, open_store, store_at, write_text
+from dgprune.store import (
+    append_lines,
+    claim,
+    discard,
+    new_folder,
+    open_store,
+    store_at,
+    write_text,
+)
 
 
 def test_a_folder_that_fails_leaves_nothing(tmp_path: Path) -> None:
@@ -31,6 +39,25 @@ def test_a_stale_temporary_folder_of_a_killed_run_is_removed(tmp_path: Path) -> 
         left = {path.name.split(".")[0] for path in store.iterdir()}
         assert left == {"dgprune-store", "living"}
     assert {path.name for path in store.iterdir()} == {"dgprune-store.txt", "living"}
+
+
+def test_a_discarded_folder_is_gone_at_once_whatever_kills_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(tmp_path / "store")
+    for name in ("one", "two"):
+        (store / name / "deep").mkdir(parents=True)
+        (store / name / "deep" / "file").write_text("x")
+    discard(store / "one")
+    assert [path.name for path in store.iterdir() if path.is_dir()] == ["two"]
+    with monkeypatch.context() as killed:
+        killed.setattr(store_module, "_remove", lambda path: None)
+        discard(store / "two")
+    assert not (store / "two").exists()
+    open_store(store)
+    assert not any(path.is_dir() for path in store.iterdir())
+    with pytest.raises(DgpruneError, match="cannot write"):
+        discard(store / "two")
 
 
 def test_a_temporary_taken_away_before_it_was_locked_is_made_again(

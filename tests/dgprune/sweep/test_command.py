@@ -1,16 +1,20 @@
 """`dgprune sweep` as a user meets it: real cells, options, one line where something is wrong."""
 
 import json
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dgprune import cli
+from dgprune.errors import DgpruneError
 from dgprune.progress import Progress
 from dgprune.records import read_records
 from dgprune.stage import Done
-from dgprune.sweep.sweep import SweepSpec
+from dgprune.sweep.sweep import SweepSpec, sweep
+from reports.verify import VerifySpec, verify
 from tests.conftest import MICRO
 from tests.dgprune.sweep.trivial import write_plan
 
@@ -64,6 +68,42 @@ def test_real_cells_leave_the_records_of_the_commands(
     captured = capsys.readouterr()
     assert json.loads(captured.out)["fresh"] is False
     assert "nothing to do: all 2 cells were already done" in captured.err
+    records = (out / "records.jsonl").read_bytes()
+    for weights in out.glob("finetuned-taylor*/weights.safetensors"):
+        os.truncate(weights, 1000)
+    assert cli._exit_code(command) == 0
+    assert "weights.safetensors has 1000 bytes, not " in capsys.readouterr().err
+    assert (out / "records.jsonl").read_bytes() == records
+
+
+def refuses(arguments: Sequence[str]) -> Done:
+    """The real commands, but L1 never works, and nothing does where domain1 is held out."""
+    if "l1" in arguments or "domain1" in arguments:
+        raise DgpruneError("no such criterion; name another")
+    done: Done = cli._step(arguments, quiet=True)
+    return done
+
+
+def test_a_real_report_counts_what_failed(data_folder: Path, tmp_path: Path) -> None:
+    targets = ["domain0", "domain1"]
+    plan = write_plan(
+        tmp_path / "plan.toml", data_folder, criteria=["taylor", "l1"], targets=targets, seeds=[3]
+    )
+    spec = SweepSpec(plan=plan, out=tmp_path / "out")
+    assert sweep(spec, refuses).exit_code == 1
+    page = (spec.out / "report" / "report.md").read_text()
+    assert "4 cells that were asked for are missing." in page
+    assert "2: no such criterion; name another" in page
+    assert "2: its dense model failed" in page
+    table = page.partition("## Over targets")[2].partition("\n## ")[0]
+    lines = [line.replace("\\", "").strip("| ").split(" | ") for line in table.splitlines()]
+    rows = {first.split(": ")[1]: rest[:3] for first, *rest in lines if " px: " in first}
+    assert list(rows) == ["dense", "l1-global-50", "taylor-50"]
+    for there in ("dense", "taylor-50"):
+        assert rows[there][1:] == ["missing 1 of 1", "missing 1 of 2"]
+        assert rows[there][0].endswith(" %")
+    assert rows["l1-global-50"] == ["missing 1 of 1", "missing 1 of 1", "missing 2 of 2"]
+    assert verify(VerifySpec(path=spec.out / "report")).exit_code == 0
 
 
 FLAGS: dict[str, tuple[list[str], dict[str, Any]]] = {

@@ -218,7 +218,7 @@ def test_another_line_than_the_last_is_named(spec: SweepSpec) -> None:
         journal.write_text(broken)
         with pytest.raises(DgpruneError, match=says):
             run(spec)
-    journal.write_text(whole.replace('"schema":1', '"schema":9'))
+    journal.write_text(whole.replace('"schema":2', '"schema":9'))
     with pytest.raises(DgpruneError, match="schema 9"):
         run(spec)
 

@@ -1,0 +1,52 @@
+"""The lines of a records file, each whole and as it was written; what one holds is told by kind."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from dgprune.errors import DgpruneError
+from dgprune.schema import Json, unseal
+from dgprune.store import is_json, lines_text
+
+# Each kind of line is written in the lowest schema that knows it, so that a file without the
+# newest kind stays readable by older versions, byte by byte what they would have written.
+SCHEMA, _OLDER = 4, (1, 2, 3)
+MISSING = "missing"  # the kind that is no measurement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One line, its seal checked and taken off; `where` names file and line in an error."""
+
+    where: str
+    id: str
+    schema: int
+    kind: str
+    body: Json
+
+    def unknown(self) -> DgpruneError:
+        """The error for a kind that its schema does not have."""
+        return DgpruneError(f"{self.where} is of unknown kind {self.kind!r}; remove the line")
+
+
+def read_lines(path: Path) -> list[Line]:
+    """Every line of a file; a last one torn by a crash is left out.
+
+    Raises DgpruneError for an unknown schema, an edited line, or one that is not a record.
+    """
+    lines = lines_text(path).split("\n")
+    if not is_json(lines[-1]):
+        lines.pop()  # empty, or torn by a crash
+    return [_line(line, f"{path}:{n}") for n, line in enumerate(lines, 1) if line.strip()]
+
+
+def _line(line: str, where: str) -> Line:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict) or "schema" not in value:
+        raise DgpruneError(f"{where} is not a record (JSON with a schema number); remove the line")
+    body = unseal(value, SCHEMA, where=where, older=_OLDER)
+    schema, kind = body.pop("schema"), str(body.pop("kind", None))
+    return Line(where=where, id=str(value["id"]), schema=schema, kind=kind, body=body)
