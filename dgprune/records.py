@@ -18,7 +18,7 @@ from dgprune.predictions import require_one_count, unpack
 from dgprune.proof import Proof
 from dgprune.reliability import Reliability
 from dgprune.schema import canonical_json, decode, encode, seal, unseal
-from dgprune.store import append_lines, claim, explained, is_json, lines_text
+from dgprune.store import append_lines, claim, explained, json_lines, lines_text
 from dgprune.structure import Structure
 from dgprune.timing import Arm, BenchSpec, ColdStart, Replica, TimedBlock, latency_of_schema_1
 
@@ -219,10 +219,7 @@ def read_records(path: Path) -> list[Entry]:
 
     Raises DgpruneError for an unknown schema, an edited record, or a line that is not a record.
     """
-    text = lines_text(path)
-    lines = text.split("\n")
-    if not is_json(lines[-1]):
-        lines.pop()  # empty, or torn by a crash
+    lines = json_lines(lines_text(path))
     return [_entry(line, f"{path}:{n}") for n, line in enumerate(lines, 1) if line.strip()]
 
 

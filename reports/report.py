@@ -11,7 +11,7 @@ from dgprune.progress import SILENT, Progress
 from dgprune.records import Entry, read_records
 from dgprune.schema import Json, digest, file_sha256
 from dgprune.stage import Done
-from dgprune.store import claim, explained, lines_text, new_folder
+from dgprune.store import claim, explained, json_lines, lines_text, new_folder
 from reports.beside import files_beside
 from reports.claim import claims, file_name, text_of
 from reports.data.parquet import is_available
@@ -54,7 +54,7 @@ def report(
         claim(out.parent)
         shutil.rmtree(out / ".new", ignore_errors=True)  # of a run that was killed
     with new_folder(out if not out.exists() else out / ".new") as folder:
-        lines = [line for file in files for line in lines_text(file).splitlines()]
+        lines = [line for file in files for line in json_lines(lines_text(file))]
         made = contents(entries, lines, histories, parquet=is_available())
         write_files(folder, made, identity, __version__)
     if (out / ".new").is_dir():

@@ -12,6 +12,7 @@ from dgprune.errors import DgpruneError
 from dgprune.records import Entry, read_records
 from dgprune.schema import Json, decode, encode, file_sha256, read_json, unseal
 from dgprune.stage import Done
+from dgprune.store import json_lines, lines_text
 from reports.claim import SCHEMA, Claim, claim_of
 from reports.data.parquet import is_available, is_same_parquet
 from reports.folder import MARKER, inside
@@ -105,7 +106,7 @@ def _report(folder: Path) -> list[str]:
         if not path.is_file() or file_sha256(path) != sha256:
             raise NotVerifiedError(f"{path} is not the file that was written")
     histories = read_points(folder / HISTORY) if HISTORY in files else ()
-    lines = (folder / RECORDS).read_text("utf-8").splitlines()
+    lines = json_lines(lines_text(folder / RECORDS))
     has_parquet = any(name.endswith(_PARQUET) for name in files)
     again = contents(entries, lines, histories, parquet=has_parquet)
     for name in files.keys() ^ again.keys():

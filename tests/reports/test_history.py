@@ -162,7 +162,8 @@ def test_a_report_draws_the_history_the_same_every_time(
         arguments = ["report", str(chain.records), "--history", str(store)]
         done = cli._step([*arguments, "--out", str(tmp_path / name)], quiet=True)
         assert isinstance(done, Done)
-        outs.append({path.name: path.read_bytes() for path in done.path.parent.iterdir()})
+        paths = [path for path in done.path.parent.rglob("*") if path.is_file()]
+        outs.append({path.name: path.read_bytes() for path in paths})
     assert outs[0] == outs[1]
     assert {"history-1.png", "history-2.png", "history.jsonl"} <= outs[0].keys()
     page, markdown = outs[0]["report.html"].decode(), outs[0]["report.md"].decode()
