@@ -109,7 +109,7 @@ def _report(folder: Path) -> list[str]:
     lines = json_lines(lines_text(folder / RECORDS))
     has_parquet = any(name.endswith(_PARQUET) for name in files)
     again = contents(entries, lines, histories, parquet=has_parquet)
-    for name in files.keys() ^ again.keys():
+    for name in sorted(files.keys() ^ again.keys()):
         if name in again or not name.endswith(_PARQUET) or is_available():
             raise NotVerifiedError(
                 f"{folder / name} is no file of both the report and its records: another state of "
