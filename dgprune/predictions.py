@@ -19,9 +19,9 @@ def pack(predictions: Sequence[int], classes: int) -> str:
 def unpack(text: str, classes: int) -> tuple[int, ...]:
     """What `pack` was given; raises ValueError where `text` is not of it."""
     digits = _digits(classes)
-    values = np.frombuffer(bytes.fromhex(text), dtype=np.uint8 if digits == 2 else ">u2")
-    if len(values) * digits != len(text):
+    if len(text) % digits or not text.isalnum():  # fromhex would pass over blanks
         raise ValueError(f"predictions_hex needs {digits} digits an image")
+    values = np.frombuffer(bytes.fromhex(text), dtype=np.uint8 if digits == 2 else ">u2")
     found: tuple[int, ...] = tuple(values.tolist())
     if max(found, default=0) >= classes:
         raise ValueError(f"predictions_hex names a class past the {classes} there are")

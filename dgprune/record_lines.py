@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dgprune.errors import DgpruneError
 from dgprune.schema import Json, unseal
-from dgprune.store import is_json, lines_text
+from dgprune.store import json_lines, lines_text
 
 # Each kind of line is written in the lowest schema that knows it, so that a file without the
 # newest kind stays readable by older versions, byte by byte what they would have written.
@@ -34,9 +34,7 @@ def read_lines(path: Path) -> list[Line]:
 
     Raises DgpruneError for an unknown schema, an edited line, or one that is not a record.
     """
-    lines = lines_text(path).split("\n")
-    if not is_json(lines[-1]):
-        lines.pop()  # empty, or torn by a crash
+    lines = json_lines(lines_text(path))
     return [_line(line, f"{path}:{n}") for n, line in enumerate(lines, 1) if line.strip()]
 
 

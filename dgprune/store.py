@@ -220,6 +220,15 @@ def lines_text(path: Path) -> str:
         raise DgpruneError(f"{path} cannot be read as records ({error}); name another") from None
 
 
+def json_lines(text: str) -> list[str]:
+    """The lines of a file of JSON lines, without a last one that a crash tore.
+
+    Line feeds only: JSON may hold other line ends, such as U+2028, as they are.
+    """
+    *lines, last = text.split("\n")
+    return [*lines, last] if is_json(last) else lines
+
+
 def is_json(text: bytes | str) -> bool:
     """Whether `text` is one whole JSON object."""
     try:

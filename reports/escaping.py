@@ -64,11 +64,20 @@ def escape_latex(text: str, longest: int) -> str:
     What ASCII and accents cannot spell is told by its code point, such as [U+732B]. Print has no
     room for more than `longest` characters; the data tables hold every text whole.
     """
-    text = one_line(text)
-    if len(text) > longest:
-        text = f"{text[:longest]}..."
-    text = text.replace("?`", "? `").replace("!`", "! `")  # ligatures to LaTeX
-    return "-{}-".join("".join(map(_spelled, part)) for part in text.split("--"))
+    text = one_line(text).replace("?`", "? `").replace("!`", "! `")  # ligatures to LaTeX
+    shown = _that_fits(text, longest)
+    spelled = "-{}-".join("".join(map(_spelled, part)) for part in shown.split("--"))
+    return spelled if shown == text else f"{spelled}..."
+
+
+def _that_fits(text: str, longest: int) -> str:
+    """The beginning of a text that prints as at most `longest` characters."""
+    room = longest
+    for place, character in enumerate(text):
+        room -= len("[U+12345]") if _spelled(character).startswith("{[}U+") else 1
+        if room < 0:
+            return text[:place]
+    return text
 
 
 def _spelled(character: str) -> str:

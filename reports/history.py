@@ -9,6 +9,7 @@ from typing import Any
 
 from dgprune.errors import DgpruneError
 from dgprune.schema import Json, canonical_json, decode, digest, read_json
+from dgprune.store import json_lines
 
 _ABSENT = "none"
 
@@ -128,7 +129,7 @@ def point_lines(histories: Sequence[History]) -> str:
 def read_points(path: Path) -> tuple[History, ...]:
     """The histories that `point_lines` wrote to a file; raises DgpruneError for another one."""
     try:
-        values = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+        values = [json.loads(line) for line in json_lines(path.read_text("utf-8"))]
     except (OSError, ValueError) as error:
         raise DgpruneError(f"{path}: not readable ({error}); make the report again") from None
     return _by_machine([decode(Point, value, where=str(path)) for value in values])

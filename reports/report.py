@@ -8,7 +8,7 @@ from dgprune.errors import DgpruneError
 from dgprune.progress import SILENT, Progress
 from dgprune.schema import Json, encode
 from dgprune.stage import Done
-from dgprune.store import lines_text
+from dgprune.store import json_lines, lines_text
 from reports.beside import files_beside
 from reports.charts.draw import png
 from reports.charts.over_commits import panels
@@ -47,7 +47,7 @@ def report(
         missing=tuple(missing),
         histories=load_history(history) if history else (),
     )
-    lines = [line for file in files for line in lines_text(file).splitlines()]
+    lines = [line for file in files for line in json_lines(lines_text(file))]
     fresh = publish(
         out, _made_of(material), lambda: contents(material, lines, parquet=is_available())
     )

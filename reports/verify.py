@@ -12,6 +12,7 @@ from dgprune.errors import DgpruneError
 from dgprune.records import Entry, read_records
 from dgprune.schema import Json, decode, encode, file_sha256, read_json, unseal
 from dgprune.stage import Done
+from dgprune.store import json_lines, lines_text
 from reports.claim import SCHEMA, Claim, claim_of
 from reports.compare.compare_records import made_again
 from reports.compare.page import FIRST, SECOND
@@ -104,7 +105,7 @@ def _report(folder: Path) -> list[str]:
     _require_written(folder, files)
     has_parquet = any(name.endswith(_PARQUET) for name in files)
     again = _made_again(folder, files, parquet=has_parquet)
-    for name in files.keys() ^ again.keys():
+    for name in sorted(files.keys() ^ again.keys()):
         if name in again or not name.endswith(_PARQUET) or is_available():
             raise NotVerifiedError(
                 f"{folder / name} is no file of both the report and its records: another state of "
@@ -137,7 +138,7 @@ def _made_again(folder: Path, files: Json, *, parquet: bool) -> dict[str, bytes]
         missing=tuple(missing),
         histories=read_points(folder / HISTORY) if HISTORY in files else (),
     )
-    lines = (folder / RECORDS).read_text("utf-8").splitlines()
+    lines = json_lines(lines_text(folder / RECORDS))
     return contents(material, lines, parquet=parquet)
 
 

@@ -2,11 +2,15 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from dgprune.schema import Json
+
+# What XML, and so a picture, cannot hold.
+_UNDRAWABLE = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,8 +39,15 @@ def rows(
 
 
 def _field(value: object) -> object:
-    """Six significant digits: what a picture can show; the tables print from the records."""
+    """Of a number six significant digits: what a picture can show; the tables print from the records."""
+    if isinstance(value, str):
+        return drawable(value)
     return f"{value:.6g}" if isinstance(value, float) else value
+
+
+def drawable(text: str) -> str:
+    """Text from a record with a mark in the place of each character that no picture can hold."""
+    return _UNDRAWABLE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def select(name: str, words: str, options: Sequence[Any], labels: Sequence[str]) -> Json:
@@ -47,7 +58,7 @@ def select(name: str, words: str, options: Sequence[Any], labels: Sequence[str])
         "bind": {
             "input": "select",
             "options": list(options),
-            "labels": list(labels),
+            "labels": [drawable(label) for label in labels],
             "name": f"{words} ",
         },
     }
@@ -55,7 +66,7 @@ def select(name: str, words: str, options: Sequence[Any], labels: Sequence[str])
 
 def choice(name: str, words: str, found: Iterable[str]) -> Json:
     """A drop-down list of what was `found` in the data, and of all of it, which is chosen."""
-    options = sorted(set(found))
+    options = sorted({drawable(text) for text in found})
     return select(name, words, [None, *options], ["all", *options])
 
 

@@ -7,7 +7,7 @@ from dgprune.progress import SILENT, Progress
 from dgprune.records import Entry, read_records
 from dgprune.schema import Json
 from dgprune.stage import Done
-from dgprune.store import lines_text
+from dgprune.store import json_lines, lines_text
 from reports.compare.matched import compare
 from reports.compare.page import FIRST, PAGE, SECOND, comparison_pages
 from reports.compare.sections import COMPARED, warnings, words
@@ -47,7 +47,7 @@ def _contents(files: list[Path], sets: list[list[Entry]]) -> dict[str, bytes]:
 
 
 def _kept(file: Path) -> bytes:
-    lines = dict.fromkeys(lines_text(file).splitlines())
+    lines = dict.fromkeys(json_lines(lines_text(file)))
     return "".join(f"{line}\n" for line in lines).encode()
 
 

@@ -103,26 +103,25 @@ def _accuracy(entries: Sequence[Entry], tables: Sequence[Table]) -> tuple[Accura
             continue
         key = (experiment_of(entry.record), entry.record.subject.sha256)
         row, parent = places[key][0], dense[key]
-        shown = _beside(row, entry.record)
-        against = _beside(parent, entry.record) if parent else None
+        shown = _cell(row, entry.record)
+        against = _cell(parent, entry.record) if parent else None
         found.append(
             AccuracyFacts(
                 id=entry.id,
                 record=entry.record,
                 interval=accuracy_interval(entry.record),
-                is_shown=shown is entry.record,
+                is_shown=shown is not None and shown.record_id == entry.id,
                 dense=parent.subject if parent else None,
-                agreement=_agreement(entry.record, against),
+                agreement=_agreement(entry.record, against.record if against else None),
             )
         )
     return tuple(found)
 
 
-def _beside(row: Row, record: AccuracyRecord) -> AccuracyRecord | None:
-    """What `row` shows in the cell that `record` is of."""
+def _cell(row: Row, record: AccuracyRecord) -> AccuracyCell | None:
+    """The cell of `row` that `record` is of."""
     validates = record.role == "source-val" and not row.subject.origin.target
-    cell = (row.validation if validates else row.accuracy).get(record.domain)
-    return cell.record if cell else None
+    return (row.validation if validates else row.accuracy).get(record.domain)
 
 
 def _agreement(record: AccuracyRecord, dense: AccuracyRecord | None) -> float | None:

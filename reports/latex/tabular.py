@@ -7,7 +7,8 @@ from reports.section import Section
 
 _ROWS = 40  # of one float: a longer one would leave the page
 _FLOATS = 8  # LaTeX holds few at a time
-_CELL, _CAPTION = 100, 2000  # characters; TeX measures no line longer than six metres
+# TeX measures nothing over 16383 points, some 1500 wide letters: a caption, a line of a table.
+_CAPTION, _LINE, _CELL = 1400, 1200, 100
 _HEAD = (
     "% Written by dgprune; made again by `dgprune report`.\n"
     "% \\usepackage{booktabs}, then \\input this file.\n"
@@ -41,7 +42,7 @@ def _float(section: Section, label: str) -> str:
         (
             "\\begin{table}[tbp]",
             "\\centering\\small",
-            f"\\caption{{{escape_latex(caption, longest=_CAPTION)}}}",
+            f"\\caption{{{escape_latex(caption, _CAPTION)}}}",
             f"\\label{{{label}}}",
             f"\\begin{{tabular}}{{l{'r' * (len(section.header) - 1)}}}",
             "\\toprule",
@@ -56,4 +57,5 @@ def _float(section: Section, label: str) -> str:
 
 
 def _line(cells: Sequence[str]) -> str:
-    return " & ".join(escape_latex(cell, longest=_CELL) for cell in cells) + " \\\\"
+    longest = min(_CELL, _LINE // len(cells))
+    return " & ".join(escape_latex(cell, longest) for cell in cells) + " \\\\"
