@@ -39,7 +39,7 @@ def rows(
 
 
 def _field(value: object) -> object:
-    """Of a number six significant digits: what a picture can show; the tables print from the records."""
+    """Of a number six significant digits: what a picture can show; tables print the records."""
     if isinstance(value, str):
         return drawable(value)
     return f"{value:.6g}" if isinstance(value, float) else value
