@@ -20,6 +20,7 @@ from dgprune.options import (
 from dgprune.output import finish
 from dgprune.progress import progress_for
 from dgprune.stage import Done
+from pruning import pruning_options as cut
 from pruning import training_options as option
 from pruning.recipe_check import check_recipe as check_recipe
 
@@ -116,65 +117,29 @@ def prune(
     target: Target = None,
     protocol: Protocol = None,
     out: Out = Path("runs"),
-    criterion: Annotated[
-        str | None, typer.Option(help="fisher, hessian, taylor, l1, l2, random (default: fisher).")
-    ] = None,
-    ranking: Annotated[
-        str | None, typer.Option(help="global, local or isomorphic (default: isomorphic).")
-    ] = None,
-    engine: Annotated[
-        str | None, typer.Option(help="dgprune, or torch-pruning, as the paper (default: dgprune).")
-    ] = None,
-    ratio: Annotated[
-        float | None, typer.Option(help="Share of all units to remove (default: 0.5).")
-    ] = None,
-    macs: Annotated[float | None, typer.Option(help="Or: share of the MACs to keep.")] = None,
-    params: Annotated[float | None, typer.Option(help="Or: share of the weights to keep.")] = None,
-    speedup: Annotated[
-        float | None, typer.Option(help="Or: speedup to reach, as measured on --runtime.")
-    ] = None,
-    plan: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Or: a saved plan.json, applied as it is.")
-    ] = None,
-    runtime: Annotated[
-        str | None, typer.Option(help="Runs on onnxruntime, openvino, tensorrt; sets --align.")
-    ] = None,
-    batch: Annotated[int | None, typer.Option(help="Batch size of --speedup (default: 1).")] = None,
-    threads: Annotated[int | None, typer.Option(help="Threads of --speedup (default: 1).")] = None,
-    steps: Annotated[
-        int, typer.Option(help="Cuts, with training under the dense model between them.")
-    ] = 1,
-    schedule: Annotated[
-        str | None, typer.Option(help="How --steps share the cut: cubic, linear (default: cubic).")
-    ] = None,
-    step_epochs: Annotated[
-        int | None, typer.Option(help="Epochs between two of --steps (default: 1).")
-    ] = None,
-    step_lr: Annotated[
-        float | None, typer.Option(help="Learning rate between --steps (default: 1e-4).")
-    ] = None,
-    augmentation: Annotated[
-        str | None, typer.Option(help="Between --steps: photo, glyph, none (default: photo).")
-    ] = None,
-    align: Annotated[
-        str | None, typer.Option(help="Multiples, such as width=32,head_dim=8,mlp=32.")
-    ] = None,
-    floor: Annotated[
-        str | None, typer.Option(help="Least sizes, such as width=64,heads=2,head_dim=16,mlp=64.")
-    ] = None,
-    score_images: Annotated[
-        int | None, typer.Option(help="Source images the gradients are taken on (default: 256).")
-    ] = None,
-    refit: Annotated[bool, typer.Option(help="Fit what is left to the dense layers.")] = True,
-    refit_images: Annotated[
-        int | None, typer.Option(help="Source images the refit sees (default: 1024).")
-    ] = None,
-    scale_attention: Annotated[
-        str, typer.Option(help="keep the divisor of q k, or reset it as timm does (ablation).")
-    ] = "keep",
-    drop_dependency: Annotated[
-        str | None, typer.Option(help="residual: miss one shortcut on purpose (ablation).")
-    ] = None,
+    criterion: cut.Criterion = None,
+    ranking: cut.Ranking = None,
+    engine: cut.Engine = None,
+    ratio: cut.Ratio = None,
+    macs: cut.Macs = None,
+    params: cut.Params = None,
+    speedup: cut.Speedup = None,
+    plan: cut.Plan = None,
+    runtime: cut.Runtime = None,
+    batch: cut.Batch = None,
+    threads: cut.Threads = None,
+    steps: cut.Steps = 1,
+    schedule: cut.Schedule = None,
+    step_epochs: cut.StepEpochs = None,
+    step_lr: cut.StepLr = None,
+    augmentation: cut.Augmentation = None,
+    align: cut.Align = None,
+    floor: cut.Floor = None,
+    score_images: cut.ScoreImages = None,
+    refit: cut.Refit = True,
+    refit_images: cut.RefitImages = None,
+    scale_attention: cut.ScaleAttention = "keep",
+    drop_dependency: cut.DropDependency = None,
     weights: Weights = None,
     image_size: ImageSize = None,
     seed: Seed = 0,

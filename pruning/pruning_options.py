@@ -1,0 +1,58 @@
+"""Options of `dgprune prune`: what to remove, by which score, down to which budget."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Criterion = Annotated[
+    str | None, typer.Option(help="fisher, hessian, taylor, l1, l2, random (default: fisher).")
+]
+Ranking = Annotated[
+    str | None, typer.Option(help="global, local or isomorphic (default: isomorphic).")
+]
+Engine = Annotated[
+    str | None, typer.Option(help="dgprune, or torch-pruning, as the paper (default: dgprune).")
+]
+Ratio = Annotated[float | None, typer.Option(help="Share of all units to remove (default: 0.5).")]
+Macs = Annotated[float | None, typer.Option(help="Or: share of the MACs to keep.")]
+Params = Annotated[float | None, typer.Option(help="Or: share of the weights to keep.")]
+Speedup = Annotated[
+    float | None, typer.Option(help="Or: speedup to reach, as measured on --runtime.")
+]
+Plan = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Or: a saved plan.json, applied as it is.")
+]
+Runtime = Annotated[
+    str | None, typer.Option(help="Runs on onnxruntime, openvino, tensorrt; sets --align.")
+]
+Batch = Annotated[int | None, typer.Option(help="Batch size of --speedup (default: 1).")]
+Threads = Annotated[int | None, typer.Option(help="Threads of --speedup (default: 1).")]
+Steps = Annotated[int, typer.Option(help="Cuts, with training under the dense model between them.")]
+Schedule = Annotated[
+    str | None, typer.Option(help="How --steps share the cut: cubic, linear (default: cubic).")
+]
+StepEpochs = Annotated[int | None, typer.Option(help="Epochs between two of --steps (default: 1).")]
+StepLr = Annotated[
+    float | None, typer.Option(help="Learning rate between --steps (default: 1e-4).")
+]
+Augmentation = Annotated[
+    str | None, typer.Option(help="Between --steps: photo, glyph, none (default: photo).")
+]
+Align = Annotated[str | None, typer.Option(help="Multiples, such as width=32,head_dim=8,mlp=32.")]
+Floor = Annotated[
+    str | None, typer.Option(help="Least sizes, such as width=64,heads=2,head_dim=16,mlp=64.")
+]
+ScoreImages = Annotated[
+    int | None, typer.Option(help="Source images the gradients are taken on (default: 256).")
+]
+Refit = Annotated[bool, typer.Option(help="Fit what is left to the dense layers.")]
+RefitImages = Annotated[
+    int | None, typer.Option(help="Source images the refit sees (default: 1024).")
+]
+ScaleAttention = Annotated[
+    str, typer.Option(help="keep the divisor of q k, or reset it as timm does (ablation).")
+]
+DropDependency = Annotated[
+    str | None, typer.Option(help="residual: miss one shortcut on purpose (ablation).")
+]
