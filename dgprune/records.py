@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from dgprune.collection import no_collection
 from dgprune.environment import Environment
 from dgprune.errors import DgpruneError
 from dgprune.lineage import LineageStep, Origin
@@ -223,7 +224,8 @@ def read_records(path: Path) -> list[Entry]:
     lines = text.split("\n")
     if not is_json(lines[-1]):
         lines.pop()  # empty, or torn by a crash
-    return [_entry(line, f"{path}:{n}") for n, line in enumerate(lines, 1) if line.strip()]
+    with no_collection():
+        return [_entry(line, f"{path}:{n}") for n, line in enumerate(lines, 1) if line.strip()]
 
 
 def _entry(line: str, where: str) -> Entry:

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from dgprune import __version__
+from dgprune.collection import no_collection
 from dgprune.errors import DgpruneError
 from dgprune.progress import SILENT, Progress
 from dgprune.records import Entry, read_records
@@ -16,12 +17,12 @@ from reports.charts.draw import png
 from reports.charts.over_commits import panels
 from reports.charts.placed import experiments
 from reports.charts.tradeoff import tradeoff
-from reports.claim import claims, file_name, text_of
+from reports.claim import file_name, text_of
 from reports.history import History, load_history, point_lines
 from reports.history_page import history_pages
 from reports.over_targets_section import OVER_TARGETS, over_targets_summary
 from reports.recipe import row_name
-from reports.render import Page, html, markdown, pages
+from reports.render import Page, html, markdown, whole
 from reports.rows import Table, tables
 
 MARKER = "report.json"
@@ -44,6 +45,17 @@ def report(
         )
     _require_ours(out)
     histories = load_history(history) if history else ()
+    with no_collection():
+        return _reported(files, out, progress, entries, histories)
+
+
+def _reported(
+    files: Sequence[Path],
+    out: Path,
+    progress: Progress,
+    entries: list[Entry],
+    histories: Sequence[History],
+) -> Done:
     identity = _identity(entries, histories)
     found = tables(entries)
     old = _manifest(out)
@@ -54,7 +66,7 @@ def report(
         claim(out.parent)
         shutil.rmtree(out / ".new", ignore_errors=True)  # of a run that was killed
     with new_folder(out if not out.exists() else out / ".new") as folder:
-        _write(folder, files, entries, histories, identity)
+        _write(folder, files, entries, found, histories, identity)
     if (out / ".new").is_dir():
         _replace(out, old["files"])
     return Done(path=out / "report.html", fresh=True, summary=summary(found))
@@ -116,11 +128,12 @@ def _write(
     folder: Path,
     files: Sequence[Path],
     entries: list[Entry],
+    found: Sequence[Table],
     histories: Sequence[History],
     identity: str,
 ) -> None:
     lines = [line for file in files for line in lines_text(file).splitlines()]
-    for name, data in contents(entries, lines, histories).items():
+    for name, data in contents(entries, found, lines, histories).items():
         (folder / name).write_bytes(data)
     written = {path.name: file_sha256(path) for path in sorted(folder.iterdir())}
     manifest = {"identity": identity, "version": __version__, "files": written}
@@ -128,25 +141,28 @@ def _write(
 
 
 def contents(
-    entries: Sequence[Entry], lines: Sequence[str], histories: Sequence[History] = ()
+    entries: Sequence[Entry],
+    found: Sequence[Table],
+    lines: Sequence[str],
+    histories: Sequence[History] = (),
 ) -> dict[str, bytes]:
-    """Every file of a report but its marker, from records and the lines that they were read from.
+    """Every file of a report but its marker, from records, their tables and their lines.
 
     A pure function: `verify` makes them again and compares.
     """
-    made = pages(tables(entries))
     drawn = history_pages(histories)
-    found = _pictures(made) | {
+    made = whole(entries, found, drawn)
+    files = _pictures(made.pages) | {
         page.picture: png(panels(page.history, number)) for number, page in enumerate(drawn, 1)
     }
     texts = {
-        "report.html": html(made, entries, drawn),
-        "report.md": markdown(made, entries, drawn),
+        "report.html": html(made),
+        "report.md": markdown(made),
         RECORDS: "".join(f"{line}\n" for line in dict.fromkeys(lines)),
         **({HISTORY: point_lines(histories)} if histories else {}),
-        **{file_name(claim): text_of(claim) for claim in claims(entries)},
+        **{file_name(claim): text_of(claim) for claim in made.claims},
     }
-    return found | {name: text.encode() for name, text in texts.items()}
+    return files | {name: text.encode() for name, text in texts.items()}
 
 
 def _pictures(made: Sequence[Page]) -> dict[str, bytes]:

@@ -3,10 +3,9 @@
 from collections import Counter
 
 from reports.rows import Row, Table
+from reports.section import DASH as DASH
 from reports.setting import Setting
 from reports.speed import SpeedCell
-
-DASH = "–"
 
 
 def percent(share: float | None) -> str:

@@ -15,6 +15,7 @@ from dgprune.stage import Done
 from reports.claim import SCHEMA, Claim, claim_of
 from reports.history import read_points
 from reports.report import HISTORY, MARKER, RECORDS, contents
+from reports.rows import tables
 
 _PICTURES = (".png",)
 
@@ -100,7 +101,7 @@ def _report(folder: Path) -> list[str]:
             raise NotVerifiedError(f"{folder / name} is not the file that was written")
     histories = read_points(folder / HISTORY) if HISTORY in manifest["files"] else ()
     lines = (folder / RECORDS).read_text("utf-8").splitlines()
-    again = contents(entries, lines, histories)
+    again = contents(entries, tables(entries), lines, histories)
     for name, data in again.items():
         if not name.endswith(_PICTURES) and (folder / name).read_bytes() != data:
             raise NotVerifiedError(f"{folder / name} does not say what the records say")
