@@ -1,6 +1,7 @@
 """What may be said of a latency record: its verdict, and every doubt about it."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from dgprune.lineage import chosen_by_oracle, spec_of
 from dgprune.records import AccuracyRecord, Entry, LatencyRecord, Subject
@@ -11,6 +12,9 @@ from dgprune.statistics import (
     speedup_interval,
     verdict,
 )
+from dgprune.timing import Replica
+
+_REMEMBERED = 16_384  # records of a large sweep
 
 _PARTED = (Verdict.FASTER, Verdict.SLOWER)
 
@@ -29,8 +33,17 @@ def judge(record: LatencyRecord, control: LatencyRecord | None = None) -> Verdic
 
 def interval_of(record: LatencyRecord) -> Interval | None:
     """The speedup of a paired record; None where no round counts."""
+    return _interval_of(record.replicas)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _interval_of(replicas: tuple[Replica, ...]) -> Interval | None:
+    """Remembered: verdict, doubts and tables all ask for it, and a control is asked by every row.
+
+    The key is the samples themselves: hashing them takes a tenth of judging them.
+    """
     try:
-        return speedup_interval(record.replicas)
+        return speedup_interval(replicas)
     except ValueError:
         return None
 

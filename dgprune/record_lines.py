@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from dgprune.collection import no_collection
 from dgprune.errors import DgpruneError
 from dgprune.schema import Json, unseal
 from dgprune.store import json_lines, lines_text
@@ -35,7 +36,8 @@ def read_lines(path: Path) -> list[Line]:
     Raises DgpruneError for an unknown schema, an edited line, or one that is not a record.
     """
     lines = json_lines(lines_text(path))
-    return [_line(line, f"{path}:{n}") for n, line in enumerate(lines, 1) if line.strip()]
+    with no_collection():
+        return [_line(line, f"{path}:{n}") for n, line in enumerate(lines, 1) if line.strip()]
 
 
 def _line(line: str, where: str) -> Line:

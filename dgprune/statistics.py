@@ -9,7 +9,7 @@ from enum import Enum
 from functools import lru_cache
 
 import numpy as np
-from scipy.special import stdtrit
+from scipy.special import ndtri, stdtrit
 
 from dgprune.records import AccuracyRecord, LatencyRecord
 from dgprune.timing import Arm, Replica, TimedBlock
@@ -194,10 +194,15 @@ def accuracy_interval(record: AccuracyRecord, confidence: float = 0.95) -> Inter
 @lru_cache(maxsize=1 << 16)  # half a millisecond each, and a report asks for every one many times
 def share_interval(correct: int, images: int, confidence: float = 0.95) -> Interval:
     """The share `correct` of `images` with Wilson's score limits (Wilson 1927)."""
-    from scipy.stats import binomtest
-
-    limits = binomtest(correct, images).proportion_ci(confidence, method="wilson")
-    return Interval(low=float(limits.low), estimate=correct / images, high=float(limits.high))
+    z, share = float(ndtri(0.5 + confidence / 2)), correct / images
+    scale = 2 * (images + z**2)
+    middle = (2 * images * share + z**2) / scale
+    reach = z / scale * math.sqrt(4 * images * share * (1 - share) + z**2)
+    return Interval(
+        low=middle - reach if correct else 0.0,
+        estimate=share,
+        high=middle + reach if correct < images else 1.0,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,14 +1,16 @@
 """Where a speedup comes from: runtime times precision times pruning, and the MACs beside it."""
 
 import math
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dgprune.judgement import interval_of
 from dgprune.records import Entry, LatencyRecord
 from dgprune.statistics import Interval
 from dgprune.structure import Structure, cost_of
-from reports.section import Section
+from reports.section import DASH, Section, without_empty
+from reports.setting import seed_of
 
 _FAR = 0.25  # how far the speedup may be from the MACs ratio before a reason is looked for
 _HOST_BOUND = 0.8
@@ -51,15 +53,16 @@ class Attribution:
 def attributions(entries: Sequence[Entry]) -> list[Attribution]:
     """One a pruned file, runtime and batch size."""
     records = [e.record for e in entries if isinstance(e.record, LatencyRecord)]
+    gains = _gains_of_dense(records)
     found = []
     for record in records:
         interval = interval_of(record) if record.baseline else None
         if record.is_control or record.varies != "network" or interval is None:
             continue
         assert record.baseline is not None
-        precision = _of_dense(records, record, "precision")
+        precision = _of_dense(gains, record, "precision")
         lower = precision.baseline if precision else None
-        runtime = _of_dense(records, record, "runtime", (lower or record.baseline).sha256)
+        runtime = _of_dense(gains, record, "runtime", (lower or record.baseline).sha256)
         dense, pruned = record.baseline.structure, record.subject.structure
         found.append(
             Attribution(
@@ -74,21 +77,28 @@ def attributions(entries: Sequence[Entry]) -> list[Attribution]:
     return found
 
 
+_Gains = dict[tuple[str, str, int], list[LatencyRecord]]
+
+
+def _gains_of_dense(records: Sequence[LatencyRecord]) -> _Gains:
+    """What changes precision or runtime, by what it changes, file and batch size."""
+    found: _Gains = defaultdict(list)
+    for record in records:
+        if record.varies != "network" and interval_of(record) is not None:
+            found[record.varies, record.subject.sha256, record.batch_size].append(record)
+    return found
+
+
 def _of_dense(
-    records: Sequence[LatencyRecord], record: LatencyRecord, varies: str, sha256: str = ""
+    gains: _Gains, record: LatencyRecord, varies: str, sha256: str = ""
 ) -> LatencyRecord | None:
     """The newest record of what `varies` gains for the dense file that `record` is over."""
     assert record.baseline is not None
-    wanted = sha256 or record.baseline.sha256
+    found = gains.get((varies, sha256 or record.baseline.sha256, record.batch_size), [])
     fitting = [
         other
-        for other in records
-        if other.varies == varies
-        and other.subject.sha256 == wanted
-        and other.batch_size == record.batch_size
-        and other.runtime == record.runtime
-        and other.environment == record.environment
-        and interval_of(other) is not None
+        for other in found
+        if other.runtime == record.runtime and other.environment == record.environment
     ]
     return fitting[-1] if fitting else None
 
@@ -123,40 +133,90 @@ def _unaligned(structure: Structure) -> int:
     return sum(size % _ALIGNED != 0 for size in sizes)
 
 
-def attribution_section(entries: Sequence[Entry], setting: str = "") -> Section | None:
-    """The table of attributions of one setting; None where there is none."""
-    found = attributions(entries)
+def attribution_section(found: Sequence[Attribution], setting: str = "") -> Section | None:
+    """A row a file and what executes it, of one setting; None where there is none."""
     if not found:
         return None
+    names = attributed_names(found)
+    sizes = sorted({a.record.batch_size for a in found})
+    grouped: dict[tuple[str, str, str], dict[int, Attribution]] = defaultdict(dict)
+    for name, a in zip(names, found, strict=True):
+        grouped[name, _where(a), a.record.subject.sha256][a.record.batch_size] = a
+    header, rows = without_empty(
+        ("file", "on", *_heads(sizes), "MACs", "why"),
+        [_row(name, where, by_size, sizes) for (name, where, _), by_size in grouped.items()],
+    )
     return Section(
         title=f"{setting}: where the speedup comes from"
         if setting
         else "Where the speedup comes from",
         text="Only the speedup of pruning is pruning's. Precision is dense in this precision over "
-        "dense in fp32, runtime is dense here over dense elsewhere; a dash was not measured. A "
-        "reason stands where pruning's speedup is more than 25 % off the MACs ratio.",
-        header=("file", "on", "batch", "runtime", "precision", "pruning", "total", "MACs", "why"),
-        rows=tuple(_row(a) for a in found),
+        "dense in fp32, runtime is dense here over dense elsewhere; where neither was measured for "
+        "any file, pruning is all there is to tell. A reason stands where pruning's speedup is "
+        "more than 25 % off the MACs ratio.",
+        header=header,
+        rows=rows,
     )
 
 
-def _row(a: Attribution) -> tuple[str, ...]:
-    runtime = f"{_times(a.runtime)} over {a.elsewhere}" if a.runtime else "–"
-    spec, subject = a.record.runtime, a.record.subject
+def attributed_names(found: Sequence[Attribution]) -> list[str]:
+    """What each file is called: its label, and where those differ its target and its seed."""
+    subjects = [a.record.subject for a in found]
+    several_targets = len({subject.origin.target for subject in subjects}) > 1
+    several_seeds = len({seed_of(subject) for subject in subjects}) > 1
+    return [
+        subject.label
+        + (f", {subject.origin.target}" if several_targets else "")
+        + (f", seed {seed_of(subject)}" if several_seeds else "")
+        for subject in subjects
+    ]
+
+
+def _where(a: Attribution) -> str:
+    runtime = a.record.runtime
+    return f"{runtime.name}, {runtime.provider}, {a.record.subject.precision}"
+
+
+_PARTS = ("runtime", "precision", "pruning", "total")
+
+
+def _heads(sizes: Sequence[int]) -> tuple[str, ...]:
+    return tuple(f"{part}, batch {size}" for size in sizes for part in _PARTS)
+
+
+def _row(
+    name: str, where: str, by_size: Mapping[int, Attribution], sizes: Sequence[int]
+) -> tuple[str, ...]:
+    cells = [cell for size in sizes for cell in _cells(by_size.get(size))]
+    first = next(iter(by_size.values()))
+    return (name, where, *cells, f"{first.macs_ratio:.2f}x", _why(by_size))
+
+
+def _cells(a: Attribution | None) -> tuple[str, str, str, str]:
+    """The parts of `_PARTS`; no total where it would say again what pruning says."""
+    if a is None:
+        return (DASH, DASH, DASH, DASH)
+    runtime = f"{_times(a.runtime)} over {a.elsewhere}" if a.runtime else DASH
+    alone = a.runtime is None and a.precision is None
     return (
-        subject.label,
-        f"{spec.name}, {spec.provider}, {subject.precision}",
-        str(a.record.batch_size),
-        runtime,
-        _times(a.precision),
-        _times(a.pruning),
-        _times(a.total),
-        f"{a.macs_ratio:.2f}x",
-        "; ".join(a.reasons),
+        *(runtime, _times(a.precision), _times(a.pruning)),
+        DASH if alone else _times(a.total),
+    )
+
+
+def _why(by_size: Mapping[int, Attribution]) -> str:
+    """Every reason once, with the batch sizes that it is not of all."""
+    sizes: dict[str, list[int]] = defaultdict(list)
+    for size, a in sorted(by_size.items()):
+        for reason in a.reasons:
+            sizes[reason].append(size)
+    return "; ".join(
+        reason if len(of) == len(by_size) else f"{reason} (batch {', '.join(map(str, of))})"
+        for reason, of in sizes.items()
     )
 
 
 def _times(interval: Interval | None) -> str:
     if interval is None:
-        return "–"
+        return DASH
     return f"{interval.estimate:.2f}x [{interval.low:.2f}, {interval.high:.2f}]"

@@ -3,10 +3,10 @@
 from dgprune.records import LatencyRecord
 from dgprune.statistics import median_latency_s, tail_latencies_s, throughput_knee
 from dgprune.timing import Arm
+from reports.recipe import row_name
 from reports.rows import Row, Table
-from reports.section import Section
-
-DASH = "–"
+from reports.section import DASH, Section, without_empty
+from reports.speed import SpeedCell
 
 
 def details(table: Table) -> Section | None:
@@ -17,22 +17,36 @@ def details(table: Table) -> Section | None:
         for size, cell in row.speed.items():
             if size not in dense:
                 dense.add(size)
-                rows.append(_line(cell.record, "baseline", knees(row, "baseline")))
-            rows.append(_line(cell.record, "candidate", knees(row, "candidate")))
+                rows.append(
+                    _line(_dense_name(cell, table), cell.record, "baseline", knees(row, "baseline"))
+                )
+            name = row_name(row, table)
+            rows.append(_line(name, cell.record, "candidate", knees(row, "candidate")))
     if not rows:
         return None
+    header, lines = without_empty(_HEADER, rows)
     return Section(
         title="Latency in detail",
         text="Dense as it ran beside the first file below it. Tails print only where there are "
         "enough samples; the knee is the smallest batch that reaches 95 % of the best throughput. "
         "A cold start is a fresh process: from the file to a ready model, and the first call; "
-        "memory is its peak over what the process held before.",
-        header=(
-            *("file", "batch", "median", "p90", "p99", "images/s", "knee"),
-            *("load", "first call", "file size", "host memory", "device memory", "energy"),
-        ),
-        rows=tuple(rows),
+        "memory is its peak over what the process held before. What was measured of no file, such "
+        "as energy without a counter, has no column.",
+        header=header,
+        rows=lines,
     )
+
+
+_HEADER = (
+    *("file", "batch", "median, ms", "p90, ms", "p99, ms", "images/s", "knee", "load, ms"),
+    *("first call, ms", "file, MB", "host memory, MB", "device memory, MB", "energy, mJ/image"),
+)
+
+
+def _dense_name(cell: SpeedCell, table: Table) -> str:
+    """What the dense file that a row was timed against is called."""
+    assert cell.record.baseline is not None
+    return table.names.get(cell.baseline_sha256, cell.record.baseline.label)
 
 
 def knees(row: Row, arm: Arm) -> int | None:
@@ -43,20 +57,20 @@ def knees(row: Row, arm: Arm) -> int | None:
     return throughput_knee(rates)
 
 
-def _line(record: LatencyRecord, arm: Arm, knee: int | None) -> tuple[str, ...]:
+def _line(name: str, record: LatencyRecord, arm: Arm, knee: int | None) -> tuple[str, ...]:
     subject = record.baseline if arm == "baseline" and record.baseline else record.subject
     median_s = median_latency_s(record, arm)
     tails, cold = tail_latencies_s(record, arm), record.cold.get(arm)
     return (
-        subject.label,
+        name,
         str(record.batch_size),
-        milliseconds(median_s),
-        milliseconds(tails[0.9]),
-        milliseconds(tails[0.99]),
+        _thousandths(median_s),
+        _thousandths(tails[0.9]),
+        _thousandths(tails[0.99]),
         f"{record.batch_size / median_s:.1f}",
         DASH if knee is None else str(knee),
-        milliseconds(cold.load_ns / 1e9 if cold else None),
-        milliseconds(cold.first_call_ns / 1e9 if cold else None),
+        _thousandths(cold.load_ns / 1e9 if cold else None),
+        _thousandths(cold.first_call_ns / 1e9 if cold else None),
         megabytes(subject.size_bytes),
         megabytes(cold.host_bytes if cold else None),
         megabytes(cold.device_bytes if cold else None),
@@ -66,12 +80,17 @@ def _line(record: LatencyRecord, arm: Arm, knee: int | None) -> tuple[str, ...]:
 
 def milliseconds(seconds: float | None) -> str:
     """Three significant digits of a latency; a dash where there is none."""
-    return DASH if seconds is None else f"{seconds * 1e3:.3g} ms"
+    return DASH if seconds is None else f"{_thousandths(seconds)} ms"
+
+
+def _thousandths(seconds: float | None) -> str:
+    """A latency in milliseconds, where the head of the column names the unit."""
+    return DASH if seconds is None else f"{seconds * 1e3:.3g}"
 
 
 def megabytes(size: int | None) -> str:
     """A size in units of a million bytes; a dash where there is none."""
-    return DASH if size is None else f"{size / 1e6:.1f} MB"
+    return DASH if size is None else f"{size / 1e6:.1f}"
 
 
 def _energy(record: LatencyRecord, arm: Arm) -> str:
@@ -80,4 +99,4 @@ def _energy(record: LatencyRecord, arm: Arm) -> str:
     if not blocks:
         return DASH
     images = record.batch_size * sum(len(b.durations_ns) for b in blocks)
-    return f"{sum(b.energy_uj or 0 for b in blocks) / 1e3 / images:.3g} mJ/image"
+    return f"{sum(b.energy_uj or 0 for b in blocks) / 1e3 / images:.3g}"

@@ -1,27 +1,29 @@
 """Pages from tables: HTML that needs nothing but itself, and Markdown for a repository."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from markupsafe import Markup
 
 from dgprune import __version__
-from dgprune.records import AccuracyRecord, Entry, ProfileRecord, Subject
+from dgprune.records import Entry
+from dgprune.schema import digest, encode
 from dgprune.statistics import Interval
 from dgprune.structure import Structure
 from reports.accuracy_details import spread_cells, spread_names, spread_text, unseen_section
-from reports.attribution import attribution_section
+from reports.attribution import Attribution, attribution_section, attributions
 from reports.budget_views import BudgetViews, budget_views
 from reports.charts.charts import charts
 from reports.charts.draw import script
 from reports.charts.theme import config
-from reports.claim import claims, refusals
-from reports.front_page import front_page
+from reports.claim import Claim, claims, refusals
+from reports.front_page import FrontPage, front_page
 from reports.history_page import HistoryPage
 from reports.latency_details import details, milliseconds
 from reports.listing import Listing
 from reports.machine import machine_text
 from reports.material import Material
+from reports.measured_files import measured_files, short_ids
 from reports.missing import missing_notes
 from reports.over_targets_section import over_targets_sections
 from reports.paper_layout import paper_sections
@@ -31,12 +33,15 @@ from reports.section import Section
 from reports.setting import by_section
 from reports.summary import DASH, percent, sentences, warnings
 from reports.templating import templates
-from reports.where_time_goes import profile_title, time_sections
+from reports.where_time_goes import time_sections
 
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """One experiment, ready to print; `picture` is None where there is nothing to draw."""
+    """One experiment, ready to print; `picture` is None where there is nothing to draw.
+
+    `kept_in` is the number of the first experiment of which the same files kept the same.
+    """
 
     table: Table
     sentences: list[str]
@@ -46,10 +51,53 @@ class Page:
     dense_latency: dict[int, float | None]
     unseen: Section | None
     sections: list[Section]
+    kept_in: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Whole:
+    """A report, ready to print: its experiments, and what is told beside them."""
+
+    entries: Sequence[Entry]
+    pages: list[Page]
+    beside: Listing
+    missing: list[str]
+    histories: Sequence[HistoryPage]
+    front: FrontPage
+    claims: list[Claim]
+    refusals: list[str]
+    overviews: list[Section]
+    attributed: dict[str, list[Attribution]]
+    sections: list[Section]
+    environment: list[str]
+    ids: dict[str, str]
+
+
+def whole(material: Material, histories: Sequence[HistoryPage], beside: Listing) -> Whole:
+    """The report of `material`, with the files that lie beside it."""
+    entries, tables = material.entries, material.tables
+    attributed = {name: attributions(group) for name, group in by_section(entries).items()}
+    found = [attribution_section(group, name) for name, group in attributed.items()]
+    return Whole(
+        entries=entries,
+        pages=pages(tables),
+        histories=histories,
+        front=front_page(tables, entries),
+        claims=claims(entries),
+        refusals=refusals(entries),
+        beside=beside,
+        missing=missing_notes(material.missing),
+        overviews=[*over_targets_sections(tables, material.missing), *paper_sections(tables)],
+        attributed=attributed,
+        sections=[*(section for section in found if section), *time_sections(entries)],
+        environment=environment_lines(entries),
+        ids=short_ids(entries),
+    )
 
 
 def pages(tables: Sequence[Table]) -> list[Page]:
     """A page a table."""
+    kept: dict[str, int] = {}
     return [
         Page(
             table=table,
@@ -60,40 +108,31 @@ def pages(tables: Sequence[Table]) -> list[Page]:
             dense_latency=_dense_latency(table),
             unseen=unseen_section(table),
             sections=[section] if (section := details(table)) else [],
+            kept_in=kept.setdefault(_kept(table), number),
         )
         for number, table in enumerate(tables, 1)
     ]
 
 
-def html(
-    made: Sequence[Page],
-    material: Material,
-    histories: Sequence[HistoryPage],
-    beside: Listing,
-) -> str:
+def html(made: Whole) -> str:
     """The self-contained page; text from records is escaped."""
-    return _render("report.html.j2", made, material, histories, beside, autoescape=True)
+    return _render(
+        "report.html.j2",
+        made,
+        autoescape=True,
+        charts=charts([page.table for page in made.pages], made.entries, made.attributed),
+        chart_config=config(),
+        chart_script=Markup(script()),  # noqa: S704 - the library's own
+        files=measured_files(made.entries),
+    )
 
 
-def markdown(
-    made: Sequence[Page],
-    material: Material,
-    histories: Sequence[HistoryPage],
-    beside: Listing,
-) -> str:
+def markdown(made: Whole) -> str:
     """The same tables for a repository."""
-    return _render("report.md.j2", made, material, histories, beside, autoescape=False)
+    return _render("report.md.j2", made, autoescape=False)
 
 
-def _render(
-    template: str,
-    made: Sequence[Page],
-    material: Material,
-    histories: Sequence[HistoryPage],
-    beside: Listing,
-    *,
-    autoescape: bool,
-) -> str:
+def _render(template: str, made: Whole, *, autoescape: bool, **beside: object) -> str:
     jinja = templates(autoescape=autoescape)
     jinja.filters.update(
         percent=percent,
@@ -108,34 +147,16 @@ def _render(
         spread_names=spread_names,
         spread_text=spread_text,
         name_in=row_name,
-        what=what,
-        made_by=made_by,
+        short=made.ids.__getitem__,
     )
-    text = jinja.get_template(template)
-    entries, tables = material.entries, material.tables
-    return text.render(
-        pages=made,
-        front=front_page(tables, entries),
-        charts=charts(tables, entries) if autoescape else [],
-        chart_config=config(),
-        chart_script=Markup(script()) if autoescape else "",  # noqa: S704 - the library's own
-        entries=entries,
-        claims=claims(entries),
-        refusals=refusals(entries),
-        beside=beside,
-        overviews=[*over_targets_sections(tables, material.missing), *paper_sections(tables)],
-        missing=missing_notes(material.missing),
-        sections=sections_of(entries),
-        histories=histories,
-        environment=environment_lines(entries),
-        version=__version__,
-    )
+    told = {field.name: getattr(made, field.name) for field in fields(made)}
+    return jinja.get_template(template).render(told, version=__version__, **beside)
 
 
-def sections_of(entries: Sequence[Entry]) -> list[Section]:
-    """What is told beside the tables of experiments."""
-    attributed = [attribution_section(group, name) for name, group in by_section(entries).items()]
-    return [*(section for section in attributed if section), *time_sections(entries)]
+def _kept(table: Table) -> str:
+    """All that is told of what was kept: a file in another precision says the same again."""
+    structures = ((row_name(row, table), row.subject.structure) for row in table.rows)
+    return digest([[name, encode(structure)] for name, structure in structures])
 
 
 def _dense_latency(table: Table) -> dict[int, float | None]:
@@ -159,40 +180,21 @@ def speedup(interval: Interval) -> str:
 
 
 def blocks(structure: Structure) -> str:
-    """Every block's heads, head dimension and MLP units; equal neighbours are counted."""
-    texts = [f"{b.num_heads}x{b.head_dim}, {b.mlp_hidden}" for b in structure.blocks]
-    if len(set(texts)) == 1:
-        return f"{len(texts)} times {texts[0]}"
-    return "; ".join(texts)
+    """Every block's heads, head dimension and MLP units; what is equal in all is told once."""
+    heads = [f"{b.num_heads}x{b.head_dim}" for b in structure.blocks]
+    hidden = [str(b.mlp_hidden) for b in structure.blocks]
+    if len(set(heads)) > 1:
+        return "; ".join(f"{of}, {units}" for of, units in zip(heads, hidden, strict=True))
+    several = len(set(hidden)) > 1
+    return f"{len(heads)} times {heads[0]}, {'MLP ' if several else ''}" + (
+        ", ".join(hidden) if several else hidden[0]
+    )
 
 
 def record_ids(row: Row) -> str:
     """Ids of the row's records: the accuracy on what was held out first, then the speedups."""
     ids = row.held_out.record_ids if row.held_out else ()
     return " ".join(f"`{i[:8]}`" for i in [*ids, *(cell.record_id for cell in row.speed.values())])
-
-
-def what(entry: Entry) -> str:
-    """What a record measured, in a few words."""
-    record = entry.record
-    if isinstance(record, AccuracyRecord):
-        skipped = f", {record.skipped} skipped" if record.skipped else ""
-        return (
-            f"accuracy of {record.subject.label} on {record.domain} ({record.role}): "
-            f"{record.correct} of {record.images}{skipped}"
-        )
-    if isinstance(record, ProfileRecord):
-        return f"{record.calls} calls node by node of {profile_title(record)}"
-    against = f" against {record.baseline.label}" if record.baseline else ""
-    samples = sum(len(block.durations_ns) for block in record.blocks)
-    return (
-        f"latency of {record.subject.label}{against}, batch {record.batch_size}: {samples} samples"
-    )
-
-
-def made_by(subject: Subject) -> str:
-    """Every stage from the first weights to the file, with its digest."""
-    return " → ".join(f"{step.stage} {step.digest[:8]}" for step in subject.lineage)
 
 
 def environment_lines(entries: Sequence[Entry]) -> list[str]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from dgprune.collection import no_collection
 from dgprune.errors import DgpruneError
 from dgprune.progress import SILENT, Progress
 from dgprune.schema import Json, encode
@@ -14,7 +15,7 @@ from reports.charts.draw import png
 from reports.charts.over_commits import panels
 from reports.charts.placed import experiments
 from reports.charts.tradeoff import tradeoff
-from reports.claim import claims, file_name, text_of
+from reports.claim import file_name, text_of
 from reports.data.parquet import is_available
 from reports.folder import publish
 from reports.history import load_history, point_lines
@@ -24,7 +25,7 @@ from reports.material import Material
 from reports.missing import missing_summary, read_files
 from reports.over_targets_section import OVER_TARGETS, over_targets_summary
 from reports.recipe import row_name
-from reports.render import Page, html, markdown, pages
+from reports.render import Page, html, markdown, whole
 
 PAGE, RECORDS, HISTORY = "report.html", "records.jsonl", "history.jsonl"
 
@@ -48,12 +49,14 @@ def report(
         histories=load_history(history) if history else (),
     )
     lines = [line for file in files for line in json_lines(lines_text(file))]
-    fresh = publish(
-        out, _made_of(material), lambda: contents(material, lines, parquet=is_available())
-    )
+    with no_collection():
+        fresh = publish(
+            out, _made_of(material), lambda: contents(material, lines, parquet=is_available())
+        )
+        told = summary(material)
     if not fresh:
         progress.line(f"already done: {out / PAGE}")
-    return Done(path=out / PAGE, fresh=fresh, summary=summary(material))
+    return Done(path=out / PAGE, fresh=fresh, summary=told)
 
 
 def _made_of(material: Material) -> Json:
@@ -71,19 +74,19 @@ def contents(material: Material, lines: Sequence[str], *, parquet: bool) -> dict
     A pure function: `verify` makes them again and compares. `parquet` tells whether the report has
     Parquet; where it cannot be written here, its bytes are missing from what is given.
     """
-    made, drawn = pages(material.tables), history_pages(material.histories)
+    drawn = history_pages(material.histories)
     beside = files_beside(material.entries, material.tables, parquet=parquet and is_available())
-    listed = listing(list(beside), parquet=parquet)
-    pictures = _pictures(made) | {
+    made = whole(material, drawn, listing(list(beside), parquet=parquet))
+    pictures = _pictures(made.pages) | {
         page.picture: png(panels(page.history, number)) for number, page in enumerate(drawn, 1)
     }
     kept = {HISTORY: point_lines(material.histories)} if material.histories else {}
     texts = {
-        PAGE: html(made, material, drawn, listed),
-        "report.md": markdown(made, material, drawn, listed),
+        PAGE: html(made),
+        "report.md": markdown(made),
         RECORDS: "".join(f"{line}\n" for line in dict.fromkeys(lines)),
         **kept,
-        **{file_name(claim): text_of(claim) for claim in claims(material.entries)},
+        **{file_name(claim): text_of(claim) for claim in made.claims},
     }
     return beside | pictures | {name: text.encode() for name, text in texts.items()}
 

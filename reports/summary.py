@@ -3,10 +3,10 @@
 from collections import Counter
 
 from reports.rows import Row, Table
+from reports.section import DASH as DASH
 from reports.setting import Setting
 from reports.speed import SpeedCell
 
-DASH = "–"
 ONE_SEED = (
     "One training seed a row: differences of a few points between rows are inside the spread "
     "between seeds."

@@ -55,9 +55,17 @@ def test_every_package_is_declared() -> None:
 
 def test_every_data_file_is_packed() -> None:
     patterns = PROJECT["tool"]["setuptools"]["package-data"]
-    for package, found in (("dgprune", "recipes/*.toml"), ("reports", "templates/*.j2")):
-        assert found in patterns[package]
-        assert list((ROOT / package).glob(found))
+    for package in ("dgprune", "reports"):
+        root = ROOT / package
+        packed = [list(root.glob(pattern)) for pattern in patterns[package]]
+        assert all(packed)  # no pattern that finds nothing
+        data = {
+            path
+            for path in root.rglob("*")
+            if path.is_file() and path.suffix not in (".py", ".pyc")
+            if root / "published" not in path.parents
+        }
+        assert data <= {path for found in packed for path in found}
 
 
 @pytest.mark.parametrize("group", ["base", *PROJECT["project"]["optional-dependencies"]])

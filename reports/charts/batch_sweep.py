@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 
 from dgprune.schema import Json
-from reports.charts.chart import Chart, choice, rows, select
+from reports.charts.chart import Chart, choice, joined, rows, select
 from reports.charts.placed import IN_TABLE, Experiments, Placed, table_list
 from reports.charts.theme import criterion_colours
 from reports.rows import budget_text
 
-_COLUMNS = ("t", "criterion", "budget", "file", "batch")
-_VALUES = ("speedup", "slow", "fast", "images", "call")
+_COLUMNS = ("f", "dense", "batch", "speedup", "slow", "fast", "ms")
+_OF_FILE = ("t", "criterion_of", "budget_of", "file_of", "base")
 _SPEEDUP, _IMAGES, _CALL = "speedup over dense", "images per second", "milliseconds per image"
 _DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3])
 
@@ -19,8 +19,9 @@ def batch_sweep(found: Experiments) -> Chart | None:
     drawn = [placed for placed in found.rows if len(placed.row.speed) > 1]
     if not drawn:
         return None
+    firsts = list({p.number: p for p in reversed(drawn)}.values())
     points = [point for placed in drawn for point in _points(placed)]
-    points += [point for placed in _dense_of(drawn) for point in _dense_points(placed)]
+    points += [point for placed in firsts for point in _dense_points(placed)]
     return Chart(
         name="batch-sweep",
         title="Batch size",
@@ -31,28 +32,23 @@ def batch_sweep(found: Experiments) -> Chart | None:
 
 
 def _points(placed: Placed) -> Iterator[tuple[object, ...]]:
-    budget = budget_text(*placed.row.budget)
-    texts = (placed.number, placed.criterion, budget, placed.file)
     for size, cell in placed.row.speed.items():
         i = cell.interval
-        yield (*texts, size, i.estimate, i.low, i.high, *_rates(size, cell.latency_s))
-
-
-def _rates(size: int, latency_s: float) -> tuple[float, float]:
-    return size / latency_s, 1e3 * latency_s / size
-
-
-def _dense_of(drawn: list[Placed]) -> list[Placed]:
-    """The first row of each table, to draw the dense file beside it."""
-    return list({p.number: p for p in reversed(drawn)}.values())
+        yield (placed.place, 0, size, i.estimate, i.low, i.high, 1e3 * cell.latency_s)
 
 
 def _dense_points(placed: Placed) -> Iterator[tuple[object, ...]]:
+    """The dense file as it ran beside `placed`."""
     for size, cell in placed.row.speed.items():
-        assert cell.record.baseline is not None
-        name = cell.record.baseline.label
-        texts = (placed.number, "dense", "dense", name, size)
-        yield (*texts, 1.0, 1.0, 1.0, *_rates(size, cell.baseline_latency_s))
+        yield (placed.place, 1, size, 1.0, 1.0, 1.0, 1e3 * cell.baseline_latency_s)
+
+
+def _file(placed: Placed) -> tuple[object, ...]:
+    """What every point of a file shares, and the name of the dense file beside it."""
+    record = next(iter(placed.row.speed.values())).record
+    assert record.baseline is not None
+    texts = (placed.criterion, budget_text(*placed.row.budget), placed.file)
+    return (placed.place, placed.number, *texts, record.baseline.label)
 
 
 def _spec(drawn: list[Placed], points: list[tuple[object, ...]]) -> Json:
@@ -60,14 +56,16 @@ def _spec(drawn: list[Placed], points: list[tuple[object, ...]]) -> Json:
     return {
         "width": "container",
         "height": 300,
-        "data": rows((*_COLUMNS, *_VALUES), points, ("t", "batch", *_VALUES)),
+        "data": rows(_COLUMNS, points, _COLUMNS),
         "params": [
             table_list(drawn),
             choice("criterion", "criterion", (p.criterion for p in drawn)),
             select("measure", "show", _SHOWN, _SHOWN),
         ],
         "transform": [
+            joined("f", _OF_FILE, map(_file, drawn), ("t",)),
             IN_TABLE,
+            *_names(),
             {
                 "filter": "datum.criterion === 'dense' || criterion === null"
                 " || datum.criterion === criterion"
@@ -81,6 +79,15 @@ def _spec(drawn: list[Placed], points: list[tuple[object, ...]]) -> Json:
 _SHOWN = (_SPEEDUP, _IMAGES, _CALL)
 
 
+def _names() -> list[Json]:
+    """Criterion, budget and file: of a point of a dense file, `dense` and its own name."""
+    ways = (("criterion", "'dense'"), ("budget", "'dense'"), ("file", "datum.base"))
+    return [
+        {"calculate": f"datum.dense ? {dense} : datum.{name}_of", "as": name}
+        for name, dense in ways
+    ]
+
+
 def _values() -> list[Json]:
     """The field `y`, which is what the list `measure` says; only speedups have intervals."""
     value = (
@@ -89,6 +96,8 @@ def _values() -> list[Json]:
     )
     limits = (("y1", "slow"), ("y2", "fast"))
     return [
+        {"calculate": "1000 * datum.batch / datum.ms", "as": "images"},
+        {"calculate": "datum.ms / datum.batch", "as": "call"},
         {"calculate": value, "as": "y"},
         *(
             {"calculate": f"measure === '{_SPEEDUP}' ? datum.{limit} : datum.y", "as": name}

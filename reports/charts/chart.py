@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -38,11 +39,15 @@ def rows(
     return {"values": buffer.getvalue(), "format": {"type": "csv", "parse": parse}}
 
 
-def _field(value: object) -> object:
-    """Of a number six significant digits: what a picture can show; tables print the records."""
-    if isinstance(value, str):
-        return drawable(value)
-    return f"{value:.6g}" if isinstance(value, float) else value
+def joined(
+    key: str, columns: Sequence[str], values: Iterable[Sequence[object]], numbers: Sequence[str]
+) -> Json:
+    """A transform that gives every row the `columns` of the line of `values` that has its `key`.
+
+    What many rows share, such as the name of their file, then stands on the page once.
+    """
+    data = rows((key, *columns), values, (key, *numbers))
+    return {"lookup": key, "from": {"data": data, "key": key, "fields": list(columns)}}
 
 
 def drawable(text: str) -> str:
@@ -50,11 +55,44 @@ def drawable(text: str) -> str:
     return _UNDRAWABLE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
-def select(name: str, words: str, options: Sequence[Any], labels: Sequence[str]) -> Json:
-    """A drop-down list that sets the parameter `name`; its first option is chosen."""
+def _field(value: object) -> object:
+    """A number short enough for a page that holds many, that still prints as the tables print it.
+
+    At least five significant digits, more where those would round to another printed number.
+    """
+    if isinstance(value, str):
+        return drawable(value)
+    if not isinstance(value, float):
+        return value
+    if not math.isfinite(value):
+        return None  # an interval of a single round has no limits: nothing to draw
+    exact = [f"{value:.{places}f}" for places in _PRINTED]
+    for digits in _DIGITS:
+        short = f"{value:.{digits}g}"
+        if exact == [_fixed(float(short), places) for places in _PRINTED]:
+            return short
+    return repr(math.nextafter(value, -math.inf))  # a tie: browsers round it up, Python to even
+
+
+_DIGITS = (5, 6, 7, 8, 9, 17)
+_PRINTED = (1, 2, 3)  # decimals that tables and tooltips print
+
+
+def _fixed(value: float, places: int) -> str:
+    """As a browser prints it: of two numbers that are as near the larger one."""
+    doubled = 2 * value * 10**places
+    if doubled % 2 == 1:
+        return f"{(doubled + 1) / 2 / 10**places:.{places}f}"
+    return f"{value:.{places}f}"
+
+
+def select(
+    name: str, words: str, options: Sequence[Any], labels: Sequence[str], first: Any = None
+) -> Json:
+    """A drop-down list that sets the parameter `name`; `first` or its first option is chosen."""
     return {
         "name": name,
-        "value": options[0],
+        "value": options[0] if first is None else first,
         "bind": {
             "input": "select",
             "options": list(options),

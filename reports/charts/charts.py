@@ -1,8 +1,9 @@
 """All charts of a report, in the order of the page."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from dgprune.records import Entry
+from reports.attribution import Attribution
 from reports.charts.batch_sweep import batch_sweep
 from reports.charts.chart import Chart
 from reports.charts.distributions import distributions
@@ -15,15 +16,19 @@ from reports.charts.tradeoff import tradeoff
 from reports.rows import Table
 
 
-def charts(tables: Sequence[Table], entries: Sequence[Entry]) -> list[Chart]:
-    """Those that the records have something for."""
+def charts(
+    tables: Sequence[Table],
+    entries: Sequence[Entry],
+    attributed: Mapping[str, Sequence[Attribution]],
+) -> list[Chart]:
+    """Those that the records have something for; `attributed` is by section."""
     found = experiments(tables)
     made = (
         tradeoff(found),
         batch_sweep(found),
         domain_map(found),
         kept_structure(found),
-        speedup_parts(entries),
+        speedup_parts(attributed),
         distributions(found),
         layer_kinds(entries),
     )

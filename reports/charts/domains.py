@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 
 from dgprune.schema import Json
-from reports.charts.chart import Chart, choice, rows
+from reports.charts.chart import Chart, choice, joined, rows
 from reports.charts.placed import IN_TABLE, Experiments, Placed, table_list
 from reports.setting import Setting
 
-_COLUMNS = ("t", "criterion", "place", "file", "domain", "held")
-_NUMBERS = ("t", "place", "held", "acc", "low", "high", "images")
+_COLUMNS = ("f", "d", "acc", "low", "high", "images")
+_OF_FILE, _OF_DOMAIN = ("t", "criterion", "file"), ("domain", "held")
 _TEXT_TURNS = 0.55  # of the range of accuracies: below it the colour is dark
 
 
@@ -17,37 +17,55 @@ def domain_map(found: Experiments) -> Chart | None:
     drawn = [placed for placed in found.rows if placed.row.accuracy]
     if not drawn:
         return None
-    cells = [cell for number, placed in enumerate(drawn) for cell in _cells(number, placed)]
-    shares = [float(str(cell[6])) for cell in cells]
+    heads = {key: n for n, key in enumerate(dict.fromkeys(_heads(drawn)))}
+    cells = [cell for placed in drawn for cell in _cells(placed, heads)]
+    shares = [100 * cell.record.accuracy for p in drawn for cell in p.row.accuracy.values()]
     low, high = min(shares), max(shares)
     return Chart(
         name="domains",
         title="Accuracy by domain",
         text="Per cent of images whose top-1 class is right. Columns in a frame were held out; of "
         "the others, validation images are shown.",
-        spec=_spec(drawn, cells, low + _TEXT_TURNS * (high - low)),
+        spec=_spec(drawn, cells, heads, low + _TEXT_TURNS * (high - low)),
     )
 
 
-def _cells(number: int, placed: Placed) -> Iterator[tuple[object, ...]]:
-    setting = placed.table.setting
+_Head = tuple[str, int]
+
+
+def _heads(drawn: list[Placed]) -> Iterator[_Head]:
+    """What every cell's column is called, and whether it was held out."""
+    for placed in drawn:
+        for domain in sorted(placed.row.accuracy):
+            yield _head(placed.table.setting, domain)
+
+
+def _head(setting: Setting, domain: str) -> _Head:
+    return setting.of_domain(domain), int(_is_held_out(setting, domain))
+
+
+def _cells(placed: Placed, heads: dict[_Head, int]) -> Iterator[tuple[object, ...]]:
     for domain, cell in sorted(placed.row.accuracy.items()):
-        yield (
-            *(placed.number, placed.criterion, number, placed.file),
-            *(setting.of_domain(domain), int(_is_held_out(setting, domain))),
-            *(100 * x for x in (cell.record.accuracy, cell.interval.low, cell.interval.high)),
-            cell.record.images,
-        )
+        limits = (cell.record.accuracy, cell.interval.low, cell.interval.high)
+        column = heads[_head(placed.table.setting, domain)]
+        tenths = (round(100 * share, 1) for share in limits)  # as the tables print them
+        yield (placed.place, column, *tenths, cell.record.images)
+
+
+def _file(placed: Placed) -> tuple[object, ...]:
+    return (placed.place, placed.number, placed.criterion, placed.file)
 
 
 def _is_held_out(setting: Setting, domain: str) -> bool:
     return domain == setting.target or not setting.target
 
 
-def _spec(drawn: list[Placed], cells: list[tuple[object, ...]], turn: float) -> Json:
+def _spec(
+    drawn: list[Placed], cells: list[tuple[object, ...]], heads: dict[_Head, int], turn: float
+) -> Json:
     y: Json = {
         "field": "file",
-        "sort": {"field": "place", "op": "min"},
+        "sort": {"field": "f", "op": "min"},
         "axis": {"title": None, "labelLimit": 320, "domain": False, "ticks": False},
     }
     x: Json = {
@@ -59,12 +77,14 @@ def _spec(drawn: list[Placed], cells: list[tuple[object, ...]], turn: float) -> 
         "width": "container",
         "height": {"step": 24},
         "autosize": {"type": "fit-x", "contains": "padding"},
-        "data": rows((*_COLUMNS, "acc", "low", "high", "images"), cells, _NUMBERS),
+        "data": rows(_COLUMNS, cells, _COLUMNS),
         "params": [
             table_list(drawn),
             choice("criterion", "criterion", (p.criterion for p in drawn)),
         ],
         "transform": [
+            joined("f", _OF_FILE, map(_file, drawn), ("t",)),
+            joined("d", _OF_DOMAIN, ((n, *head) for head, n in heads.items()), ("held",)),
             IN_TABLE,
             {
                 "filter": "datum.criterion === 'dense' || criterion === null"

@@ -14,11 +14,12 @@ from reports.rows import Row, Table
 class Placed:
     """One row, and what filters tell it by.
 
-    `experiment` counts models, data and settings; `number` counts tables.
+    `experiment` counts models, data and settings; `number` counts tables, `place` rows of all.
     """
 
     experiment: int
     number: int
+    place: int
     row: Row
     table: Table
     file: str
@@ -46,10 +47,11 @@ class Experiments:
     rows: tuple[Placed, ...]
 
 
-def experiment_list(found: Experiments, drawn: Sequence[Placed]) -> Json:
+def experiment_list(found: Experiments, drawn: Sequence[Placed], first: int | None = None) -> Json:
     """The drop-down list that picks one of the experiments that are drawn."""
     numbers = sorted({placed.experiment for placed in drawn})
-    return select("experiment", "experiment", numbers, [found.titles[n] for n in numbers])
+    titles = [found.titles[n] for n in numbers]
+    return select("experiment", "experiment", numbers, titles, first)
 
 
 def table_list(drawn: Sequence[Placed]) -> Json:
@@ -65,10 +67,14 @@ IN_TABLE: Json = {"filter": "datum.t === table"}
 def experiments(tables: Sequence[Table]) -> Experiments:
     """Tables that differ in format, precision and runtime only are one experiment."""
     titles: dict[str, int] = {}
-    rows = []
+    rows: list[Placed] = []
     for number, table in enumerate(tables):
         experiment = titles.setdefault(_title(table), len(titles))
-        rows += [_placed(experiment, number, row, table) for row in table.rows]
+        start = len(rows)
+        rows += [
+            _placed(experiment, number, place, row, table)
+            for place, row in enumerate(table.rows, start)
+        ]
     return Experiments(titles=tuple(titles), rows=tuple(rows))
 
 
@@ -81,11 +87,12 @@ def _title(table: Table) -> str:
     return f"{setting.section}: {title}" if setting.section else title
 
 
-def _placed(experiment: int, number: int, row: Row, table: Table) -> Placed:
+def _placed(experiment: int, number: int, place: int, row: Row, table: Table) -> Placed:
     spec = spec_of(row.subject.lineage, "prune")
     return Placed(
         experiment=experiment,
         number=number,
+        place=place,
         row=row,
         table=table,
         file=row_name(row, table),

@@ -3,13 +3,15 @@
 from collections.abc import Iterator
 
 from dgprune.schema import Json
-from reports.charts.chart import Chart, choice, chosen, rows, select
+from reports.charts.chart import Chart, choice, chosen, joined, rows, select
 from reports.charts.placed import IN_EXPERIMENT, Experiments, Placed, experiment_list
 from reports.charts.theme import criterion_colours
 from reports.rows import budget_text
 
-_NUMBERS = ("e", "batch", "first", "speed", "slow", "fast", "fewer", "acc", "low", "high", "src")
-_TEXTS = ("runtime", "precision", "criterion", "ranking", "budget", "file")
+_COLUMNS = ("f", "batch", "first", "speed", "slow", "fast")
+_OF_TABLE = ("e", "runtime", "precision")
+_TEXTS = ("criterion", "ranking", "budget", "file")
+_OF_FILE = ("t", "fewer", "acc", "low", "high", "src")
 _MEASURED, _COUNTED = "measured speedup over dense", "reduction of MACs over dense"
 _SHAPES = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "triangle-left")
 
@@ -26,14 +28,27 @@ def tradeoff(found: Experiments) -> Chart | None:
         name="tradeoff",
         title="Accuracy against speedup",
         text="Every point is one file, its accuracy on images of what was held out and its speedup "
-        "over dense on the same runtime; bars are 95 % intervals. The line joins the files that no "
-        "other one beats in both. The dotted line is dense. Point at a file for its numbers.",
+        "over dense on the same runtime; bars are 95 % intervals. The line joins the files that "
+        "none beats: every other one is slower or less accurate. The dotted line is dense. Point "
+        "at a file for its numbers.",
         spec=_spec(drawn, points, axes, found),
     )
 
 
 def _points(placed: Placed) -> Iterator[tuple[object, ...]]:
     """A point a batch size; `first` marks one of them, for axes that know no batch."""
+    speeds: list[tuple[object, ...]] = [
+        (size, cell.interval.estimate, cell.interval.low, cell.interval.high)
+        for size, cell in placed.row.speed.items()
+    ]
+    if placed.criterion == "dense":
+        speeds = [(size, 1.0, 1.0, 1.0) for size in placed.table.batch_sizes]
+    for number, (size, *speed) in enumerate(speeds or [(None, None, None, None)]):
+        yield (placed.place, size, int(number == 0), *speed)
+
+
+def _file(placed: Placed) -> tuple[object, ...]:
+    """What every point of a file shares."""
     row, held_out = placed.row, placed.row.held_out
     assert held_out is not None
     dense = placed.dense
@@ -41,19 +56,14 @@ def _points(placed: Placed) -> Iterator[tuple[object, ...]]:
     tail = (100 * held_out.accuracy, 100 * held_out.interval.low, 100 * held_out.interval.high)
     source = None if row.source_accuracy is None else 100 * row.source_accuracy
     budget = budget_text(*row.budget) or "dense"
-    named = (placed.runtime, placed.precision, placed.criterion, placed.ranking)
-    texts = (*named, budget, placed.file)
-    speeds: list[tuple[object, ...]] = [
-        (size, cell.interval.estimate, cell.interval.low, cell.interval.high)
-        for size, cell in row.speed.items()
-    ]
-    if placed.criterion == "dense":
-        speeds = [(size, 1.0, 1.0, 1.0) for size in placed.table.batch_sizes]
-    for number, (size, *speed) in enumerate(speeds or [(None, None, None, None)]):
-        yield (placed.experiment, size, int(number == 0), *texts, *speed, fewer, *tail, source)
+    texts = (placed.criterion, placed.ranking, budget, placed.file)
+    return (placed.place, *texts, placed.number, fewer, *tail, source)
 
 
-_COLUMNS = ("e", "batch", "first", *_TEXTS, "speed", "slow", "fast", "fewer", "acc", "low", "high")
+def _tables(drawn: list[Placed]) -> list[tuple[object, ...]]:
+    """What every file of a table shares."""
+    found = {p.number: (p.number, p.experiment, p.runtime, p.precision) for p in drawn}
+    return list(found.values())
 
 
 def _spec(
@@ -67,9 +77,9 @@ def _spec(
     return {
         "width": "container",
         "height": 380,
-        "data": rows((*_COLUMNS, "src"), points, _NUMBERS),
+        "data": rows(_COLUMNS, points, _COLUMNS),
         "params": [
-            experiment_list(found, drawn),
+            experiment_list(found, drawn, next((p.experiment for p in drawn if p.row.speed), None)),
             *batch,
             choice("runtime", "runtime", (p.runtime for p in drawn)),
             choice("precision", "precision", (p.precision for p in drawn)),
@@ -77,7 +87,11 @@ def _spec(
             choice("ranking", "ranking", (p.ranking for p in _pruned(drawn))),
             select("axis", "against", axes, axes),
         ],
-        "transform": _transform(has_batch=bool(sizes)),
+        "transform": [
+            joined("f", (*_TEXTS, *_OF_FILE), map(_file, drawn), _OF_FILE),
+            joined("t", _OF_TABLE, _tables(drawn), ("e",)),
+            *_transform(has_batch=bool(sizes), timed=_MEASURED in axes),
+        ],
         "layer": _layers(drawn),
     }
 
@@ -86,10 +100,11 @@ def _pruned(drawn: list[Placed]) -> list[Placed]:
     return [placed for placed in drawn if placed.criterion != "dense"]
 
 
-def _transform(*, has_batch: bool) -> list[Json]:
+def _transform(*, has_batch: bool, timed: bool) -> list[Json]:
     """Rows that the lists name, dense always among them; x is what the list `axis` says."""
+    is_measured = f"axis === '{_MEASURED}'" if timed else "false"
     of_batch = "(batch === null || datum.batch === batch)" if has_batch else "true"
-    measured = f"(axis === '{_MEASURED}' && isValid(datum.speed) && {of_batch})"
+    measured = f"({is_measured} && isValid(datum.speed) && {of_batch})"
     counted = f"(axis === '{_COUNTED}' && datum.first === 1 && isValid(datum.fewer))"
     dense = "datum.criterion === 'dense'"
     return [
@@ -100,7 +115,7 @@ def _transform(*, has_batch: bool) -> list[Json]:
         {"filter": f"{dense} || ranking === null || datum.ranking === ranking"},
         {"filter": f"{measured} || {counted}"},
         *(
-            {"calculate": f"axis === '{_MEASURED}' ? {a} : {b}", "as": name}
+            {"calculate": f"{is_measured} ? {a} : {b}", "as": name}
             for name, a, b in (
                 ("x", "datum.speed", "datum.fewer"),
                 ("x1", "datum.slow", "datum.fewer"),
@@ -161,14 +176,14 @@ _FRONT: Json = {"type": "line", "interpolate": "step-before", "color": "#8c8c8c"
 
 
 def _front() -> list[Json]:
-    """Those that no other one beats: none that is faster is more accurate."""
+    """Those that every other one is slower than or less accurate than; of equals the first."""
     best: Json = {
         "window": [{"op": "max", "field": "acc", "as": "best"}],
         "sort": [{"field": "x", "order": "descending"}, {"field": "acc", "order": "descending"}],
-        "frame": [None, 0],
+        "frame": [None, -1],
         "groupby": ["runtime", "precision", "batch"],
     }
-    return [best, {"filter": "datum.acc >= datum.best"}]
+    return [best, {"filter": "!isFinite(datum.best) || datum.acc > datum.best"}]
 
 
 def _tooltip() -> list[Json]:

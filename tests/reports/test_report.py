@@ -14,6 +14,7 @@ from dgprune.errors import DgpruneError
 from dgprune.records import AccuracyRecord, LatencyRecord, Record, append_records, read_records
 from dgprune.statistics import Verdict
 from reports.escaping import escape_markdown
+from reports.measured_files import short_ids
 from reports.report import report
 from reports.rows import tables
 from reports.summary import percent, sentences, warnings
@@ -72,7 +73,7 @@ def test_the_page_needs_nothing_but_itself(folder: Path) -> None:
 
 def test_every_link_leads_to_a_record_of_the_file(chain: TinyChain, folder: Path) -> None:
     page = Outline((folder / "report.html").read_text())
-    known = {f"r-{entry.id}" for entry in read_records(chain.records)}
+    known = {f"r-{short}" for short in short_ids(read_records(chain.records)).values()}
     assert known <= set(page.ids)
     targets = {link.removeprefix("#") for link in page.links}
     assert targets <= set(page.ids) | files_in(folder)
@@ -82,9 +83,10 @@ def test_every_link_leads_to_a_record_of_the_file(chain: TinyChain, folder: Path
 def test_the_numbers_printed_equal_the_records(chain: TinyChain, folder: Path) -> None:
     text = (folder / "report.md").read_text()
     page = (folder / "report.html").read_text()
-    for entry in read_records(chain.records):
+    entries = read_records(chain.records)
+    for entry in entries:
         if isinstance(entry.record, AccuracyRecord):
-            shown = re.search(rf'#r-{entry.id}">([^<]+)<', page)
+            shown = re.search(rf"#r-{short_ids(entries)[entry.id]}>([^<]+)<", page)
             assert shown is not None
             assert shown.group(1) == percent(entry.record.accuracy)
             assert percent(entry.record.accuracy) in text

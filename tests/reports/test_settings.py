@@ -23,6 +23,7 @@ from dgprune.records import (
     read_records,
 )
 from reports.claim import claims, refusals
+from reports.measured_files import short_ids
 from reports.report import report
 from reports.rows import Table, tables
 from reports.summary import percent, sentences, warnings
@@ -161,8 +162,8 @@ def test_in_domain_accuracy_is_of_all_test_images(paper_like: Path, tmp_path: Pa
         assert row.held_out.accuracy == pytest.approx(share)
         assert row.held_out.interval.low <= share <= row.held_out.interval.high
     page = report([paper_like], tmp_path / "out").path.read_text()
-    ids = {f"r-{entry.id}" for entry in entries}
-    assert set(re.findall(r'href="#(r-[0-9a-f]+)"', page)) == ids
+    ids = {f"r-{short}" for short in short_ids(entries).values()}
+    assert set(re.findall(r"href=#(r-[0-9a-f]+)>", page)) == ids
 
 
 def test_a_missing_domain_leaves_no_accuracy_that_is_of_fewer(paper_like: Path) -> None:
