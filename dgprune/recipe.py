@@ -38,7 +38,11 @@ class TrainRecipe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PruneRecipe:
-    """Some cells of the grid: every criterion at every ratio; the last keys may be left out."""
+    """Some cells of the grid: every criterion at every ratio; the last keys may be left out.
+
+    With more than one of `steps`, `schedule` and the keys after it say how they share the cut, and
+    how the model is trained between them.
+    """
 
     criteria: tuple[str, ...]
     ratios: tuple[float, ...]
@@ -48,6 +52,11 @@ class PruneRecipe:
     engine: str = "dgprune"
     floor: str | None = None
     align: str | None = None
+    steps: int = 1
+    schedule: str | None = None
+    step_epochs: int | None = None
+    step_lr: float | None = None
+    augmentation: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

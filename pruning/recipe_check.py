@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 def check_recipe(recipe: Recipe) -> None:
     """Raises DgpruneError for a value that a later step would refuse, before the first one runs."""
     from dgprune.models import bare_model, structure_of
+    from pruning.asked import steps_from
     from pruning.budgets import Budget, limits_from
     from pruning.spec import PruneSpec
     from pruning.training_spec import TrainSpec
@@ -53,6 +54,9 @@ def check_recipe(recipe: Recipe) -> None:
             engine=entry.engine,  # type: ignore[arg-type]
             refit=entry.refit,
             limits=limits_from(budget, entry.align, entry.floor),
+        )
+        steps_from(
+            entry.steps, entry.schedule, entry.step_epochs, entry.step_lr, entry.augmentation
         )
         if spec.engine == "dgprune":
             _require_room(structure, spec)

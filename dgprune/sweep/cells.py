@@ -147,7 +147,8 @@ def _pruned(plan: Plan, dense: Cell) -> Iterator[Cell]:
 
 def _label(part: PlannedPruning, criterion: str, ranking: str, ratio: float) -> str:
     engine = "" if part.engine == "dgprune" else "tp-"
-    return f"{engine}{criterion}-{ranking}-{100 * ratio:g}"
+    steps = f" in {part.steps} steps" if part.steps > 1 else ""
+    return f"{engine}{criterion}-{ranking}-{100 * ratio:g}{steps}"
 
 
 def _pruning(

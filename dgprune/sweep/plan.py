@@ -2,7 +2,7 @@
 
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from dgprune.artefact import FORMATS, PRECISIONS
@@ -36,19 +36,16 @@ class PlannedPruning:
     engine: str = "dgprune"
     floor: str | None = None
     align: str | None = None
+    steps: int = 1
+    schedule: str | None = None
+    step_epochs: int | None = None
+    step_lr: float | None = None
+    augmentation: str | None = None
 
     def under(self, ranking: str) -> PruneRecipe:
         """The cells under one of the rankings."""
-        return PruneRecipe(
-            criteria=self.criteria,
-            ratios=self.ratios,
-            ranking=ranking,
-            score_images=self.score_images,
-            refit=self.refit,
-            engine=self.engine,
-            floor=self.floor,
-            align=self.align,
-        )
+        names = [field.name for field in fields(PruneRecipe) if field.name != "ranking"]
+        return PruneRecipe(ranking=ranking, **{name: getattr(self, name) for name in names})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

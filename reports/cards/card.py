@@ -107,7 +107,7 @@ def _cost(card: CardFacts) -> str:
             ("budget", row.budget_text or DASH, *((DASH,) if dense else ())),
             ("multiply-accumulates an image", *(f"{c.macs_per_image / 1e6:.1f} M" for c in costs)),
             ("parameters", *(f"{c.parameters / 1e3:.0f} k" for c in costs)),
-            ("size of the file", *(megabytes(subject.size_bytes) for subject in files)),
+            ("size of the file, MB", *(megabytes(subject.size_bytes) for subject in files)),
             ("width", *(str(subject.structure.embed_dim) for subject in files)),
             (
                 "blocks (heads x head dimension, MLP)",

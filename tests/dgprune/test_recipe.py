@@ -58,6 +58,26 @@ def test_keys_of_a_pruning_that_may_be_left_out_are_handed_on() -> None:
         *plain,
         *("--engine", "torch-pruning", "--floor", "width=8", "--align", "mlp=4"),
     )
+    slow = dataclasses.replace(entry, steps=3, step_epochs=2, augmentation="glyph")
+    assert pruning_options(slow, "l1", 0.5) == (
+        *plain,
+        *("--steps", "3", "--step-epochs", "2", "--augmentation", "glyph"),
+    )
+
+
+def test_steps_of_a_recipe_are_checked_before_any_work() -> None:
+    recipe = named_recipe("quickstart")
+    good = dataclasses.replace(recipe.prune[0], steps=2, step_epochs=1)
+    check_recipe(dataclasses.replace(recipe, prune=(good,)))
+    for wrong, said in (
+        ({"steps": 0}, "steps"),
+        ({"steps": 1}, "--step-epochs"),
+        ({"schedule": "square"}, "square"),
+        ({"augmentation": "none of these"}, "none of these"),
+    ):
+        entry = dataclasses.replace(good, **wrong)
+        with pytest.raises(DgpruneError, match=said):
+            check_recipe(dataclasses.replace(recipe, prune=(entry,)))
 
 
 def test_a_cut_that_the_floors_forbid_is_refused_before_any_work() -> None:
