@@ -188,8 +188,9 @@ def _table(entries: list[Entry]) -> Table:
     rows = _measured_rows(entries)
     dense = {sha for sha, row in rows.items() if row.criterion == "dense"}
     latency = [e.record for e in entries if isinstance(e.record, LatencyRecord)]
+    alone = [record for record in latency if record.is_control]
     timed = [
-        speed_cell(e.id, e.record, control_of(e.record, latency))
+        speed_cell(e.id, e.record, control_of(e.record, alone))
         for e in entries
         if isinstance(e.record, LatencyRecord) and e.record.varies == "network"
     ]

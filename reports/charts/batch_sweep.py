@@ -63,7 +63,7 @@ def _spec(drawn: list[Placed], points: list[tuple[object, ...]]) -> Json:
             select("measure", "show", _SHOWN, _SHOWN),
         ],
         "transform": [
-            joined("f", _OF_FILE, map(_file, drawn), ("t",)),
+            *joined("f", _OF_FILE, map(_file, drawn), ("t",)),
             IN_TABLE,
             *_names(),
             {
@@ -130,7 +130,11 @@ def _layers(drawn: list[Placed], sizes: list[int]) -> list[Json]:
         },
         "detail": {"field": "file"},
     }
-    dash = {"field": "budget", "scale": {"domain": names, "range": dashes}}
+    dash = {
+        "field": "budget",
+        "scale": {"domain": names, "range": dashes},
+        "legend": {"symbolSize": 400},
+    }
     tooltip = [
         {"field": "file"},
         {"field": "batch", "type": "quantitative"},

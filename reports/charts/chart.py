@@ -31,23 +31,40 @@ def rows(
 
     `numbers` names the columns that hold numbers; the others are text.
     """
+    parse = {name: "number" if name in numbers else "string" for name in columns}
+    return {"values": _csv(columns, values), "format": {"type": "csv", "parse": parse}}
+
+
+def _csv(columns: Sequence[str], values: Iterable[Sequence[object]]) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(columns)
     writer.writerows([[_field(value) for value in row] for row in values])
-    parse = {name: "number" if name in numbers else "string" for name in columns}
-    return {"values": buffer.getvalue(), "format": {"type": "csv", "parse": parse}}
+    return buffer.getvalue()
 
 
 def joined(
     key: str, columns: Sequence[str], values: Iterable[Sequence[object]], numbers: Sequence[str]
-) -> Json:
-    """A transform that gives every row the `columns` of the line of `values` that has its `key`.
+) -> list[Json]:
+    """Transforms that give every row the `columns` of the line of `values` that has its `key`.
 
     What many rows share, such as the name of their file, then stands on the page once.
     """
-    data = rows((key, *columns), values, (key, *numbers))
-    return {"lookup": key, "from": {"data": data, "key": key, "fields": list(columns)}}
+    data = {"values": _csv((key, *columns), values), "format": {"type": "csv"}}
+    return [
+        {"lookup": key, "from": {"data": data, "key": key, "fields": list(columns)}},
+        # Vega-Lite parses numbers of the first source only.
+        *({"calculate": f"toNumber(datum.{name})", "as": name} for name in numbers),
+    ]
+
+
+def by_row(step: int) -> Json:
+    """Size of a chart with a row of `step` pixels a file, as wide as the page.
+
+    The page sets the width itself (`charts.js`): Vega-Lite warns of a width that follows its
+    container beside a height that follows the rows.
+    """
+    return {"width": 640, "height": {"step": step}, "usermeta": {"fitsWidth": True}}
 
 
 def drawable(text: str) -> str:

@@ -97,7 +97,10 @@ def _spec(lines: list[tuple[object, ...]], drawn: list[Placed], names: list[str]
                 "title": "share of calls",
                 "axis": {"format": ".0%"},
             },
-            "color": {"field": "arm", "scale": colours, "title": None},
+            "color": {
+                **{"field": "arm", "scale": colours, "title": None},
+                "legend": {"symbolType": "stroke", "symbolSize": 400},
+            },
             "strokeDash": {
                 "field": "arm",
                 "scale": {"domain": ["dense", "pruned"], "range": [[4, 3], [1, 0]]},

@@ -3,13 +3,14 @@
 from collections.abc import Iterator
 
 from dgprune.schema import Json
-from reports.charts.chart import Chart, choice, joined, rows
+from reports.charts.chart import Chart, by_row, choice, joined, rows
 from reports.charts.placed import IN_TABLE, Experiments, Placed, table_list
 from reports.setting import Setting
 
 _COLUMNS = ("f", "d", "acc", "low", "high", "images")
 _OF_FILE, _OF_DOMAIN = ("t", "criterion", "file"), ("domain", "held")
-_TEXT_TURNS = 0.55  # of the range of accuracies: below it the colour is dark
+_LEAST_SPAN = 0.05  # per cent: of equal accuracies a scale would have no length
+_TEXT_TURNS = 0.435  # of the range of accuracies: here black and white are as easy to read
 
 
 def domain_map(found: Experiments) -> Chart | None:
@@ -20,13 +21,13 @@ def domain_map(found: Experiments) -> Chart | None:
     heads = {key: n for n, key in enumerate(dict.fromkeys(_heads(drawn)))}
     cells = [cell for placed in drawn for cell in _cells(placed, heads)]
     shares = [100 * cell.record.accuracy for p in drawn for cell in p.row.accuracy.values()]
-    low, high = min(shares), max(shares)
+    span = (min(shares) - _LEAST_SPAN, max(shares) + _LEAST_SPAN)
     return Chart(
         name="domains",
         title="Accuracy by domain",
         text="Per cent of images whose top-1 class is right. Columns in a frame were held out; of "
         "the others, validation images are shown.",
-        spec=_spec(drawn, cells, heads, low + _TEXT_TURNS * (high - low)),
+        spec=_spec(drawn, cells, heads, span),
     )
 
 
@@ -61,30 +62,34 @@ def _is_held_out(setting: Setting, domain: str) -> bool:
 
 
 def _spec(
-    drawn: list[Placed], cells: list[tuple[object, ...]], heads: dict[_Head, int], turn: float
+    drawn: list[Placed],
+    cells: list[tuple[object, ...]],
+    heads: dict[_Head, int],
+    span: tuple[float, float],
 ) -> Json:
     y: Json = {
         "field": "file",
         "sort": {"field": "f", "op": "min"},
-        "axis": {"title": None, "labelLimit": 320, "domain": False, "ticks": False},
+        "axis": {"title": None, "domain": False, "ticks": False},
     }
     x: Json = {
         "field": "domain",
         "sort": {"field": "held", "order": "descending"},
-        "axis": {"title": None, "orient": "top", "labelAngle": 0, "domain": False, "ticks": False},
+        "axis": {
+            **{"title": None, "orient": "top", "labelAngle": 0, "domain": False, "ticks": False},
+            "labelLimit": {"expr": "bandwidth('x') - 4"},
+        },
     }
     return {
-        "width": "container",
-        "height": {"step": 24},
-        "autosize": {"type": "fit-x", "contains": "padding"},
+        **by_row(24),
         "data": rows(_COLUMNS, cells, _COLUMNS),
         "params": [
             table_list(drawn),
             choice("criterion", "criterion", (p.criterion for p in drawn)),
         ],
         "transform": [
-            joined("f", _OF_FILE, map(_file, drawn), ("t",)),
-            joined("d", _OF_DOMAIN, ((n, *head) for head, n in heads.items()), ("held",)),
+            *joined("f", _OF_FILE, map(_file, drawn), ("t",)),
+            *joined("d", _OF_DOMAIN, ((n, *head) for head, n in heads.items()), ("held",)),
             IN_TABLE,
             {
                 "filter": "datum.criterion === 'dense' || criterion === null"
@@ -92,11 +97,12 @@ def _spec(
             },
         ],
         "encoding": {"x": x, "y": y},
-        "layer": [_square(), _frame(), _number(turn)],
+        "layer": [_square(span), _frame(), _number(span)],
     }
 
 
-def _square() -> Json:
+def _square(span: tuple[float, float]) -> Json:
+    """A cell, on one scale of colours for all experiments: a colour means one accuracy."""
     tooltip = [
         {"field": "file"},
         {"field": "domain"},
@@ -113,7 +119,7 @@ def _square() -> Json:
     colour = {
         "field": "acc",
         "type": "quantitative",
-        "scale": {"scheme": "viridis"},
+        "scale": {"scheme": "viridis", "domain": list(span)},
         "legend": None,  # every cell holds its number
     }
     return {"mark": {"type": "rect"}, "encoding": {"color": colour, "tooltip": tooltip}}
@@ -127,8 +133,9 @@ def _frame() -> Json:
     }
 
 
-def _number(turn: float) -> Json:
-    dark = {"test": f"datum.acc > {turn:.6g}", "value": "#111111"}
+def _number(span: tuple[float, float]) -> Json:
+    turn = span[0] + _TEXT_TURNS * (span[1] - span[0])
+    dark = {"test": f"datum.acc > {turn:.6g}", "value": "#000000"}
     return {
         "mark": {"type": "text", "fontSize": 12, "tooltip": False},
         "encoding": {

@@ -74,7 +74,7 @@ def _spec(
         "data": rows(_COLUMNS, lines, ("e", "name", "dense", "depth")),
         "params": [experiments, select("file", "file", list(range(len(names))), names)],
         "transform": [
-            joined("dense", _OF_DENSE, dense, ()),
+            *joined("dense", _OF_DENSE, dense, ()),
             {"filter": "datum.e === experiment && datum.name === file"},
             *_expanded(),
             {"fold": list(_KEYS), "as": ["axis", "kept"]},
@@ -103,7 +103,11 @@ def _bars() -> Json:
     return {
         "mark": {"type": "bar"},
         "encoding": {
-            "x": {"field": "block", "type": "ordinal", "axis": {"labelAngle": 0, "title": "block"}},
+            "x": {
+                "field": "block",
+                "type": "ordinal",
+                "axis": {"labelAngle": 0, "labelOverlap": "greedy", "title": "block"},
+            },
             "xOffset": {"field": "what", "sort": list(_AXES)},
             "y": {
                 "field": "share",

@@ -1,15 +1,17 @@
 """Where the time goes: the executed nodes of a file, summed by what they are for."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from dgprune.kind_table import SUM, kind_rows
 from dgprune.node_kinds import KINDS
 from dgprune.records import Entry, ProfileRecord
 from dgprune.schema import Json
-from reports.charts.chart import Chart, rows
+from reports.charts.chart import Chart, by_row, rows
 from reports.charts.theme import SERIES
+from reports.setting import setting_of
 
-_COLUMNS = ("profile", "file", "place", "kind", "order", "ms", "share")
+_COLUMNS = ("file", "place", "kind", "order", "ms", "share")
 
 
 def layer_kinds(entries: Sequence[Entry]) -> Chart | None:
@@ -17,7 +19,8 @@ def layer_kinds(entries: Sequence[Entry]) -> Chart | None:
     records = [entry.record for entry in entries if isinstance(entry.record, ProfileRecord)]
     if not records:
         return None
-    lines = [line for number, record in enumerate(records) for line in _lines(number, record)]
+    names = _names(records)
+    lines = [line for n, record in enumerate(records) for line in _lines(record, 2 * n, names)]
     return Chart(
         name="layer-kinds",
         title="Where the time goes",
@@ -27,33 +30,42 @@ def layer_kinds(entries: Sequence[Entry]) -> Chart | None:
     )
 
 
-def _lines(number: int, record: ProfileRecord) -> Iterator[tuple[object, ...]]:
-    subject, runtime = record.subject, record.runtime
-    where = f"{runtime.name}, {subject.precision}, batch {record.batch_size}"
+def _names(records: Sequence[ProfileRecord]) -> list[str]:
+    """Two bars a record, dense and its own: each has a name of its own, or they would add up."""
+    seen: Counter[str] = Counter()
+    found = []
+    for record in records:
+        subject, baseline = record.subject, record.baseline
+        label = f"{subject.label}, {setting_of(subject).held_out}"
+        where = f"{record.runtime.name}, {subject.precision}, batch {record.batch_size}"
+        beside = f"{baseline.label} beside {label} – {where}" if baseline else ""
+        for name in (beside, f"{label} – {where}"):
+            seen[name] += 1
+            found.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return found
+
+
+def _lines(record: ProfileRecord, place: int, names: Sequence[str]) -> Iterator[tuple[object, ...]]:
     for row in kind_rows(record):
         if row.kind == SUM:
             continue
         order = [*KINDS, row.kind].index(row.kind)
         if record.baseline is not None and row.baseline_s is not None:
-            name = f"{record.baseline.label} – {where}"
             share = row.baseline_share or 0.0
-            yield (number, name, 2 * number, row.kind, order, 1e3 * row.baseline_s, share)
-        name = f"{subject.label} – {where}"
-        yield (number, name, 2 * number + 1, row.kind, order, 1e3 * row.candidate_s, row.share)
+            yield (names[place], place, row.kind, order, 1e3 * row.baseline_s, share)
+        yield (names[place + 1], place + 1, row.kind, order, 1e3 * row.candidate_s, row.share)
 
 
 def _spec(lines: list[tuple[object, ...]]) -> Json:
     return {
-        "width": "container",
-        "height": {"step": 26},
-        "autosize": {"type": "fit-x", "contains": "padding"},
-        "data": rows(_COLUMNS, lines, ("profile", "place", "order", "ms", "share")),
+        **by_row(26),
+        "data": rows(_COLUMNS, lines, ("place", "order", "ms", "share")),
         "mark": {"type": "bar", "height": 16},
         "encoding": {
             "y": {
                 "field": "file",
                 "sort": {"field": "place", "op": "min"},
-                "axis": {"title": None, "labelLimit": 360, "domain": False, "ticks": False},
+                "axis": {"title": None, "domain": False, "ticks": False},
             },
             "x": {"field": "ms", "type": "quantitative", "title": "milliseconds a call"},
             "color": {

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from dgprune.schema import Json
 from reports.attribution import Attribution
-from reports.charts.chart import Chart, joined, rows, select
+from reports.charts.chart import Chart, by_row, joined, rows, select
 from reports.charts.theme import INK
 from reports.setting import seed_of, setting_of
 
@@ -81,17 +81,15 @@ def _spec(
     sizes = sorted({int(str(line[1])) for line in lines})
     named = [(place, *file) for place, file in enumerate(files)]
     return {
-        "width": "container",
-        "height": {"step": 26},
-        "autosize": {"type": "fit-x", "contains": "padding"},
+        **by_row(26),
         "data": rows(_COLUMNS, lines, _COLUMNS),
         "params": [
             select("experiment", "experiment", list(range(len(titles))), titles),
             select("batch", "batch", sizes, [str(size) for size in sizes], _batch_of_first(lines)),
         ],
         "transform": [
-            joined("f", _OF_FILE, named, _OF_FILE[:-1]),
-            joined("on", ("where",), enumerate(places), ()),
+            *joined("f", _OF_FILE, named, _OF_FILE[:-1]),
+            *joined("on", ("where",), enumerate(places), ()),
             {"calculate": "datum.label + ' – ' + datum.where", "as": "name"},
             {"filter": "datum.e === experiment && datum.batch === batch"},
         ],
@@ -99,7 +97,7 @@ def _spec(
             "y": {
                 "field": "name",
                 "sort": {"field": "f", "op": "min"},
-                "axis": {"title": None, "labelLimit": 360, "domain": False, "ticks": False},
+                "axis": {"title": None, "domain": False, "ticks": False},
             }
         },
         "layer": [_bars(), _tick()],
@@ -135,7 +133,11 @@ def _bars() -> Json:
         "field": "from",
         "type": "quantitative",
         "scale": {"type": "log", "base": 2, "nice": False},
-        "axis": {"title": "speedup over dense fp32", "labelExpr": "datum.value + 'x'"},
+        "axis": {
+            "title": "speedup over dense fp32",
+            "labelExpr": "datum.value + 'x'",
+            "orient": "top",  # in sight, however many files there are
+        },
     }
     return {
         "transform": _lengths(),

@@ -35,10 +35,13 @@ def config() -> Json:
         "background": None,
         "font": "system-ui, sans-serif",
         "view": {"stroke": None},
+        "axisY": {"labelLimit": 360},
         "axis": text
         | {"domainColor": INK, "tickColor": INK, "gridColor": INK, "gridOpacity": 0.15}
         | {"labelFontSize": 12, "titleFontSize": 12, "domainOpacity": 0.4, "tickOpacity": 0.4},
-        "legend": text | {"labelFontSize": 12, "titleFontSize": 12, "labelLimit": 260},
+        "legend": text
+        | {"labelFontSize": 12, "titleFontSize": 12, "labelLimit": 260}
+        | {"symbolBaseFillColor": INK, "symbolBaseStrokeColor": INK},
         "header": text | {"labelFontSize": 12},
         "title": {"color": INK, "fontSize": 13, "fontWeight": "normal", "anchor": "start"},
         "text": {"color": INK},

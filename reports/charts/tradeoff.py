@@ -88,8 +88,8 @@ def _spec(
             select("axis", "against", axes, axes),
         ],
         "transform": [
-            joined("f", (*_TEXTS, *_OF_FILE), map(_file, drawn), _OF_FILE),
-            joined("t", _OF_TABLE, _tables(drawn), ("e",)),
+            *joined("f", (*_TEXTS, *_OF_FILE), map(_file, drawn), _OF_FILE),
+            *joined("t", _OF_TABLE, _tables(drawn), ("e",)),
             *_transform(has_batch=bool(sizes), timed=_MEASURED in axes),
         ],
         "layer": _layers(drawn),
@@ -176,14 +176,22 @@ _FRONT: Json = {"type": "line", "interpolate": "step-before", "color": "#8c8c8c"
 
 
 def _front() -> list[Json]:
-    """Those that every other one is slower than or less accurate than; of equals the first."""
+    """Those that no other one beats: every other one is slower or less accurate."""
+    groups = [group["field"] for group in _GROUPS]
     best: Json = {
         "window": [{"op": "max", "field": "acc", "as": "best"}],
         "sort": [{"field": "x", "order": "descending"}, {"field": "acc", "order": "descending"}],
-        "frame": [None, -1],
-        "groupby": ["runtime", "precision", "batch"],
+        "frame": [None, 0],
+        "groupby": groups,
     }
-    return [best, {"filter": "!isFinite(datum.best) || datum.acc > datum.best"}]
+    fastest: Json = {
+        "joinaggregate": [{"op": "max", "field": "x", "as": "fastest"}],
+        "groupby": [*groups, "acc"],
+    }
+    return [
+        *(best, {"filter": "datum.acc >= datum.best"}),
+        *(fastest, {"filter": "datum.x === datum.fastest"}),
+    ]
 
 
 def _tooltip() -> list[Json]:
