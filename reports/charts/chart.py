@@ -97,9 +97,10 @@ _PRINTED = (1, 2, 3)  # decimals that tables and tooltips print
 
 def _fixed(value: float, places: int) -> str:
     """As a browser prints it: of two numbers that are as near the larger one."""
-    doubled = 2 * value * 10**places
-    if doubled % 2 == 1:
-        return f"{(doubled + 1) / 2 / 10**places:.{places}f}"
+    numerator, denominator = value.as_integer_ratio()
+    doubled, rest = divmod(2 * 10**places * numerator, denominator)
+    if rest == 0 and doubled % 2:  # as near: Python would take the even one
+        value = math.nextafter(value, math.inf)
     return f"{value:.{places}f}"
 
 

@@ -172,7 +172,7 @@ def _layers(drawn: list[Placed]) -> list[Json]:
 
 
 _GROUPS = [{"field": "runtime"}, {"field": "precision"}, {"field": "batch"}]
-_FRONT: Json = {"type": "line", "interpolate": "step-before", "color": "#8c8c8c", "strokeWidth": 1}
+_FRONT: Json = {"type": "line", "interpolate": "step-before", "color": "#8c8c8c", "strokeWidth": 1.5}
 
 
 def _front() -> list[Json]:

@@ -1,13 +1,11 @@
 """Records of a whole sweep, made by hand: every file's accuracy, latency, profile, by formula."""
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from itertools import product
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from dgprune.lineage import LineageStep, Origin
 from dgprune.node_kinds import KINDS
 from dgprune.node_times import NodeTime
 from dgprune.records import (
@@ -18,59 +16,26 @@ from dgprune.records import (
     Record,
     Subject,
     append_records,
-    read_records,
 )
-from dgprune.schema import Json, digest
-from dgprune.structure import Block, Structure
+from dgprune.schema import digest
 from dgprune.timing import Arm, Replica, TimedBlock
-from tests.fakes.accuracy import FIXTURE, seen
+from tests.fakes.accuracy import seen
+from tests.fakes.sweep_files import File, Sweep, dense_beside, files, subject_of, template
 
 _DENSE_NS = 4_000_000
 _ARMS: tuple[Arm, ...] = ("baseline", "candidate", "candidate", "baseline")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sweep:
-    """What is crossed with what; every number of a record follows from its place in the cross."""
-
-    model: str = "vit_tiny"
-    data: str = "noise"
-    domains: tuple[str, ...] = ("a", "b", "c")
-    targets: tuple[str, ...] = ("c",)
-    seeds: tuple[int, ...] = (0,)
-    criteria: tuple[str, ...] = ("l1", "taylor")
-    ratios: tuple[float, ...] = (0.25, 0.5, 0.75)
-    rankings: tuple[str, ...] = ("global",)
-    executed: tuple[tuple[str, str], ...] = (("onnxruntime", "fp32"),)
-    batches: tuple[int, ...] = (1, 8)
-    judged: bool = True
-    control: bool = True
-    images: int = 40
-    rounds: int = 12
-    calls: int = 4
-    depth: int = 3
-    label: str = "{ranking}{criterion}-{percent}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class File:
-    """One file of a sweep: `criterion` is "" of the dense one, `place` counts files."""
-
-    target: str
-    seed: int
-    runtime: str
-    precision: str
-    criterion: str = ""
-    ratio: float = 0.0
-    ranking: str = "global"
-    place: int = 0
-
-
 def sweep_entries(sweep: Sweep) -> list[Entry]:
     """Every record of `sweep`, as if read from a file."""
+    return as_entries(sweep_records(sweep))
+
+
+def as_entries(records: Sequence[Record], of: str = "") -> list[Entry]:
+    """`records` as if read from a file; ids differ between calls of another `of`."""
     return [
-        Entry(id=digest([n, r.subject.sha256, repr(sweep)])[:16], cell=r.subject.sha256, record=r)
-        for n, r in enumerate(sweep_records(sweep))
+        Entry(id=digest([of, n, record.subject.sha256])[:16], cell="cell", record=record)
+        for n, record in enumerate(records)
     ]
 
 
@@ -82,20 +47,16 @@ def write_records(path: Path, records: list[Record]) -> Path:
 
 def sweep_records(sweep: Sweep) -> list[Record]:
     """Every record of `sweep`: accuracies of a file, then its latencies."""
-    return [record for file in files(sweep) for record in _records(sweep, file)]
+    return [record for file in files(sweep) for record in records_of(sweep, file)]
 
 
-def files(sweep: Sweep) -> Iterator[File]:
-    """The dense file, then the pruned ones, by target, seed and what executes them."""
-    for target, seed, (runtime, precision) in product(sweep.targets, sweep.seeds, sweep.executed):
-        dense = File(target=target, seed=seed, runtime=runtime, precision=precision)
-        yield dense
-        ways = product(sweep.criteria, sweep.rankings, sweep.ratios)
-        for place, (criterion, ranking, ratio) in enumerate(ways, 1):
-            yield replace(dense, criterion=criterion, ratio=ratio, ranking=ranking, place=place)
+def entries_of_files(sweep: Sweep, found: Iterable[File]) -> list[Entry]:
+    """Every record of the files `found`, as if read from a file."""
+    return as_entries([record for file in found for record in records_of(sweep, file)])
 
 
-def _records(sweep: Sweep, file: File) -> Iterator[Record]:
+def records_of(sweep: Sweep, file: File) -> Iterator[Record]:
+    """Every record of one file."""
     subject = subject_of(sweep, file)
     if sweep.judged:
         for domain in sweep.domains:
@@ -107,6 +68,8 @@ def _records(sweep: Sweep, file: File) -> Iterator[Record]:
 
 def hits(sweep: Sweep, file: File, domain: str) -> int:
     """Images that `file` has right: fewer the more was pruned, and fewer on what is unseen."""
+    if file.right is not None:
+        return file.right
     share = 0.9 - 0.4 * file.ratio**2 - 0.15 * (domain == file.target) - 0.01 * file.seed
     share -= 0.03 * math.sin(7 * file.place + 3 * sweep.domains.index(domain)) * bool(file.place)
     return max(0, min(sweep.images, round(share * sweep.images)))
@@ -114,6 +77,8 @@ def hits(sweep: Sweep, file: File, domain: str) -> int:
 
 def speedup_of(file: File, batch: int) -> float:
     """What the latency record of `file` at `batch` comes to."""
+    if file.speedup is not None:
+        return file.speedup
     return (1 + 2.5 * file.ratio) * (1 + 0.02 * math.log2(batch) + 0.03 * math.sin(file.place))
 
 
@@ -130,8 +95,8 @@ def accuracy_of(sweep: Sweep, file: File, subject: Subject, domain: str) -> Accu
 
 def latency_of(sweep: Sweep, file: File, subject: Subject, batch: int) -> LatencyRecord:
     """`file` against its dense one at `batch`; the dense one against itself."""
-    template = read_template()
-    baseline = subject_of(sweep, replace(file, criterion="", ratio=0.0, ranking="global", place=0))
+    like = template()
+    baseline = subject_of(sweep, dense_beside(file))
     fast = _DENSE_NS * batch / speedup_of(file, batch) if file.criterion else _DENSE_NS * batch
     blocks = tuple(
         TimedBlock(arm=arm, round=index, durations_ns=_durations(ns, index, sweep.calls))
@@ -141,10 +106,10 @@ def latency_of(sweep: Sweep, file: File, subject: Subject, batch: int) -> Latenc
     )
     replica = Replica(build=0, stationary=True, load_average=0.0, blocks=blocks)
     return replace(
-        template,
+        like,
         subject=subject,
         baseline=baseline,
-        runtime=replace(template.runtime, name=file.runtime),
+        runtime=replace(like.runtime, name=file.runtime),
         batch_size=batch,
         replicas=(replica,),
     )
@@ -152,7 +117,7 @@ def latency_of(sweep: Sweep, file: File, subject: Subject, batch: int) -> Latenc
 
 def _wobble(file: File, index: int) -> float:
     """Rounds are up to 3 % apart, another way for every file."""
-    return 1 + 0.03 * math.sin(index * 3 + file.place)
+    return 1 if file.speedup is not None else 1 + 0.03 * math.sin(index * 3 + file.place)
 
 
 def _durations(middle_ns: float, index: int, calls: int) -> tuple[int, ...]:
@@ -186,73 +151,3 @@ def _nodes(faster: float) -> tuple[NodeTime, ...]:
         NodeTime(name=kind, op="MatMul", kind=kind, durations_ns=(round(1e6 * n / faster),))
         for n, kind in enumerate(KINDS, 1)
     )
-
-
-def subject_of(sweep: Sweep, file: File) -> Subject:
-    """The file that every record of it speaks of."""
-    spec: Json = {"criterion": file.criterion, "ranking": file.ranking, "ratio": file.ratio}
-    seed = {"seed": file.seed}
-    steps = [_step("source", seed, file), _step("finetune", seed, file)]
-    if file.criterion:
-        steps += [_step("prune", spec | seed, file), _step("finetune", seed | {"after": 1}, file)]
-    steps.append(_step("export", {"precision": file.precision}, file))
-    template = read_template().subject
-    preprocessing = template.origin.preprocessing
-    return Subject(
-        label=_label(sweep, file),
-        sha256=digest([sweep.model, sweep.data, repr(file)]),
-        size_bytes=round(1e6 * (1 - file.ratio) + 1e5),
-        format="onnx",
-        precision=file.precision,
-        structure=_structure(sweep, file),
-        origin=Origin(
-            model=sweep.model,
-            data_name=sweep.data,
-            data_digest=digest(sweep.data),
-            split_digest=digest([sweep.data, file.target]),
-            split_seed=0,
-            target=file.target,
-            classes=("0", "1", "2", "3"),
-            preprocessing=preprocessing,
-        ),
-        lineage=tuple(steps),
-    )
-
-
-def _label(sweep: Sweep, file: File) -> str:
-    if not file.criterion:
-        return "dense"
-    ranking = "" if file.ranking == "global" else f"{file.ranking}-"
-    percent = f"{100 * file.ratio:g}"
-    return sweep.label.format(ranking=ranking, criterion=file.criterion, percent=percent)
-
-
-def _structure(sweep: Sweep, file: File) -> Structure:
-    """Later blocks lose more of their MLP, none of them all of it."""
-    template = read_template().subject.structure
-    blocks = tuple(
-        Block(
-            num_heads=3 if file.ratio < 0.5 else 2,
-            head_dim=64,
-            mlp_hidden=max(1, round(768 * (1 - file.ratio * (n + 1) / sweep.depth))),
-        )
-        for n in range(sweep.depth)
-    )
-    return replace(template, model=sweep.model, embed_dim=192, blocks=blocks)
-
-
-def _step(stage: str, spec: Json, file: File) -> LineageStep:
-    dense = stage == "source" or (stage == "finetune" and "after" not in spec)
-    of = [file.target, file.seed] if dense else repr(file)
-    return LineageStep(stage=stage, digest=digest([stage, spec, of]), spec=spec)
-
-
-_TEMPLATES: list[LatencyRecord] = []
-
-
-def read_template() -> LatencyRecord:
-    """A latency record of an old run: everything of it that a sweep does not set."""
-    if not _TEMPLATES:
-        found = [e.record for e in read_records(FIXTURE)]
-        _TEMPLATES.extend(r for r in found if isinstance(r, LatencyRecord))
-    return _TEMPLATES[0]
