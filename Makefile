@@ -10,7 +10,7 @@ SUPPORTED := import sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (
 PYTHON ?= $(shell for p in python3 python3.12 python3.11; do \
 	$$p -c '$(SUPPORTED)' >/dev/null 2>&1 && echo $$p && break; done)
 
-.PHONY: install quickstart test bench bench-compare bench-history bench-pruning bench-sweep \
+.PHONY: install quickstart test bench bench-compare bench-history bench-pruning bench-report bench-sweep \
 	bench-training gpu-check docker-bench lint clean
 
 install: $(STAMP) ## make .venv and install the pinned versions
@@ -39,6 +39,9 @@ bench-history: install ## what make bench stored; FILES="a.json b.json" sets two
 
 bench-pruning: install ## speed and memory of scoring, surgery and loading, as ratios
 	$(BIN)/python -m tests.benchmarks.pruning_speed
+
+bench-report: install ## time and size of the report of 10,000 records
+	$(BIN)/python -m tests.benchmarks.report_speed
 
 bench-sweep: install ## what a sweep adds to a cell, on local workers and on Ray
 	$(BIN)/python -m tests.benchmarks.sweep_overhead

@@ -101,7 +101,13 @@ def unseal(value: Any, schema: int, *, where: str, older: tuple[int, ...] = ()) 
             "install the version that wrote it"
         )
     body = {key: part for key, part in value.items() if key != "id"}
-    if digest(body)[:16] != value.get("id"):
+    try:
+        found = digest(body)[:16]
+    except ValueError:
+        raise DgpruneError(
+            f"{where} holds NaN or an infinity, which is never written; restore or make it again"
+        ) from None
+    if found != value.get("id"):
         raise DgpruneError(f"{where} was edited after it was written; restore or make it again")
     return body
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from dgprune.schema import Json
 from reports.charts.chart import Chart, choice, joined, rows, select
-from reports.charts.placed import IN_TABLE, Experiments, Placed, table_list
+from reports.charts.placed import IN_TABLE, Experiments, Placed, speed_of, table_list
 from reports.charts.theme import criterion_colours
 from reports.rows import budget_text
 
@@ -33,8 +33,7 @@ def batch_sweep(found: Experiments) -> Chart | None:
 
 def _points(placed: Placed) -> Iterator[tuple[object, ...]]:
     for size, cell in placed.row.speed.items():
-        i = cell.interval
-        yield (placed.place, 0, size, i.estimate, i.low, i.high, 1e3 * cell.latency_s)
+        yield (placed.place, 0, size, *speed_of(cell), 1e3 * cell.latency_s)
 
 
 def _dense_points(placed: Placed) -> Iterator[tuple[object, ...]]:
@@ -109,7 +108,6 @@ def _values() -> list[Json]:
 def _layers(drawn: list[Placed], sizes: list[int]) -> list[Json]:
     budgets = sorted({placed.row.budget for placed in drawn if placed.criterion != "dense"})
     names = ["dense", *dict.fromkeys(budget_text(*budget) for budget in budgets)]
-    dashes = [list(_DASHES[i % len(_DASHES)]) for i in range(len(names))]
     x: Json = {
         "field": "batch",
         "type": "quantitative",
@@ -130,11 +128,13 @@ def _layers(drawn: list[Placed], sizes: list[int]) -> list[Json]:
         },
         "detail": {"field": "file"},
     }
-    dash = {
+    dash: Json = {
         "field": "budget",
-        "scale": {"domain": names, "range": dashes},
+        "scale": {"domain": names, "range": [list(dash) for dash in _DASHES]},
         "legend": {"symbolSize": 400},
     }
+    if len(names) > len(_DASHES):  # then a dash would stand for several budgets
+        dash = {"value": [1, 0]}
     tooltip = [
         {"field": "file"},
         {"field": "batch", "type": "quantitative"},

@@ -1,5 +1,6 @@
 """Rows of tables as charts name them: experiment, runtime, precision, criterion, ranking, file."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,6 +9,7 @@ from dgprune.schema import Json
 from reports.charts.chart import select
 from reports.recipe import row_name
 from reports.rows import Row, Table
+from reports.speed import SpeedCell
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +60,14 @@ def table_list(drawn: Sequence[Placed]) -> Json:
     """The drop-down list that picks one of the tables that are drawn."""
     titles = {placed.number: placed.table.title for placed in drawn}
     return select("table", "experiment", list(titles), list(titles.values()))
+
+
+def speed_of(cell: SpeedCell) -> tuple[float | None, float | None, float | None]:
+    """A speedup and its limits; of a single round there are none, and nothing to draw."""
+    i = cell.interval
+    if not math.isfinite(i.high):
+        return (i.estimate, None, None)
+    return (i.estimate, i.low, i.high)
 
 
 IN_EXPERIMENT: Json = {"filter": "datum.e === experiment"}

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from dgprune.schema import Json
 from reports.charts.chart import Chart, choice, chosen, joined, rows, select
-from reports.charts.placed import IN_EXPERIMENT, Experiments, Placed, experiment_list
+from reports.charts.placed import IN_EXPERIMENT, Experiments, Placed, experiment_list, speed_of
 from reports.charts.theme import criterion_colours
 from reports.rows import budget_text
 
@@ -38,8 +38,7 @@ def tradeoff(found: Experiments) -> Chart | None:
 def _points(placed: Placed) -> Iterator[tuple[object, ...]]:
     """A point a batch size; `first` marks one of them, for axes that know no batch."""
     speeds: list[tuple[object, ...]] = [
-        (size, cell.interval.estimate, cell.interval.low, cell.interval.high)
-        for size, cell in placed.row.speed.items()
+        (size, *speed_of(cell)) for size, cell in placed.row.speed.items()
     ]
     if placed.criterion == "dense":
         speeds = [(size, 1.0, 1.0, 1.0) for size in placed.table.batch_sizes]
@@ -145,8 +144,9 @@ def _layers(drawn: list[Placed]) -> list[Json]:
     }
     budgets = sorted({placed.row.budget for placed in _pruned(drawn)})
     names = ["dense", *dict.fromkeys(budget_text(*budget) for budget in budgets)]
-    marks = ["circle", *(_SHAPES[1:][i % len(_SHAPES[1:])] for i in range(len(names) - 1))]
-    shape = {"field": "budget", "scale": {"domain": names, "range": marks}, "title": "budget"}
+    shape: Json = {"field": "budget", "scale": {"domain": names, "range": list(_SHAPES)}}
+    if len(names) > len(_SHAPES):  # then a shape would stand for several budgets
+        shape = {"value": "circle"}
     dense: Json = {"filter": "datum.criterion === 'dense'"}
     return [
         {
@@ -172,7 +172,12 @@ def _layers(drawn: list[Placed]) -> list[Json]:
 
 
 _GROUPS = [{"field": "runtime"}, {"field": "precision"}, {"field": "batch"}]
-_FRONT: Json = {"type": "line", "interpolate": "step-before", "color": "#8c8c8c", "strokeWidth": 1.5}
+_FRONT: Json = {
+    "type": "line",
+    "interpolate": "step-before",
+    "color": "#8c8c8c",
+    "strokeWidth": 1.5,
+}
 
 
 def _front() -> list[Json]:

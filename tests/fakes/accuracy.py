@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -26,8 +27,7 @@ def seen(
     images: str = "the same",
 ) -> AccuracyRecord:
     """A record of images of four classes, sure of every prediction with probability 0.97."""
-    template = read_records(FIXTURE)[0].record
-    assert isinstance(template, AccuracyRecord)
+    template = _template()
     confusion = np.zeros((CLASSES, CLASSES), dtype=int)
     np.add.at(confusion, (np.array(labels), np.array(predictions)), 1)
     right = "".join("1" if a == b else "0" for a, b in zip(labels, predictions, strict=True))
@@ -43,6 +43,13 @@ def seen(
         reliability=reliability(logits, np.array(labels)),
         scaled=reliability(logits, np.array(labels), 2.0),
     )
+
+
+@cache
+def _template() -> AccuracyRecord:
+    found = read_records(FIXTURE)[0].record
+    assert isinstance(found, AccuracyRecord)
+    return found
 
 
 def entries_of(
