@@ -120,7 +120,7 @@ def expected(found: tuple[Table, ...], chosen: dict[str, str]) -> list[Point]:
             for batch, speed in speeds(row, table):
                 facts = {
                     "criterion": row.criterion.split()[0],
-                    "runtime": table.runtime,
+                    "runtime": f"{table.runtime.name}, {table.runtime.provider}",
                     "precision": table.form,
                     "ranking": "local" if "local" in row.criterion else "global",
                     "batch": str(batch),
@@ -131,7 +131,7 @@ def expected(found: tuple[Table, ...], chosen: dict[str, str]) -> list[Point]:
                     assert row.held_out is not None
                     name, accuracy = table.names[row.subject.sha256], row.held_out.accuracy
                     told = percent(accuracy).removesuffix(" %")
-                    points.append((name, table.runtime, table.form, str(batch), told, speed))
+                    points.append((name, facts["runtime"], table.form, str(batch), told, speed))
     return sorted(points)
 
 
