@@ -235,7 +235,7 @@ def _entry(line: str, where: str) -> Entry:
         value = None
     if not isinstance(value, dict) or "schema" not in value:
         raise DgpruneError(f"{where} is not a record (JSON with a schema number); remove the line")
-    body = unseal(value, SCHEMA, where=where, older=(1, 2))
+    body = unseal(value, SCHEMA, where=where, older=(1, 2), text=line)
     kind, cell = body.pop("kind", None), body.pop("cell", None)
     if body.pop("schema") == 1 and kind == "latency":
         body = latency_of_schema_1(body)
