@@ -6,6 +6,7 @@ They are no measurements: `read_records` passes them over, and a report counts a
 from dataclasses import dataclass
 from pathlib import Path
 
+from dgprune.collection import no_collection
 from dgprune.record_lines import MISSING, Line, read_lines
 from dgprune.records import Entry, entry_of
 from dgprune.schema import canonical_json, decode, encode, seal
@@ -58,10 +59,11 @@ def read_all(path: Path) -> tuple[list[Entry], list[Missing]]:
     Raises DgpruneError as `read_records` does.
     """
     lines = read_lines(path)
-    return (
-        [entry_of(line) for line in lines if line.kind != MISSING],
-        [_missing(line) for line in lines if line.kind == MISSING],
-    )
+    with no_collection():
+        return (
+            [entry_of(line) for line in lines if line.kind != MISSING],
+            [_missing(line) for line in lines if line.kind == MISSING],
+        )
 
 
 def _missing(line: Line) -> Missing:

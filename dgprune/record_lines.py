@@ -47,6 +47,6 @@ def _line(line: str, where: str) -> Line:
         value = None
     if not isinstance(value, dict) or "schema" not in value:
         raise DgpruneError(f"{where} is not a record (JSON with a schema number); remove the line")
-    body = unseal(value, SCHEMA, where=where, older=_OLDER)
+    body = unseal(value, SCHEMA, where=where, older=_OLDER, text=line)
     schema, kind = body.pop("schema"), str(body.pop("kind", None))
     return Line(where=where, id=str(value["id"]), schema=schema, kind=kind, body=body)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from dgprune.collection import no_collection
 from dgprune.environment import Environment
 from dgprune.errors import DgpruneError
 from dgprune.lineage import LineageStep, Origin
@@ -224,7 +225,8 @@ def read_records(path: Path) -> list[Entry]:
 
 
 def _entries(lines: Sequence[Line]) -> list[Entry]:
-    return [entry_of(line) for line in lines if line.kind != MISSING]
+    with no_collection():
+        return [entry_of(line) for line in lines if line.kind != MISSING]
 
 
 def entry_of(line: Line) -> Entry:

@@ -145,11 +145,14 @@ def explained(path: Path, option: str = "--out") -> Iterator[None]:
 
 
 @contextmanager
-def new_folder(final: Path, option: str = "--out") -> Iterator[Path]:
+def new_folder(
+    final: Path, option: str = "--out", *, survives_power_cut: bool = True
+) -> Iterator[Path]:
     """A temporary folder that becomes `final` when the block ends well, and else vanishes.
 
     Where another process made `final` meanwhile, its folder stays: equal names hold equal work.
-    `option` names the place in an error.
+    `option` names the place in an error. Without `survives_power_cut` its files may then be empty
+    or torn: for what knows its own digests and is made again in seconds.
     """
     with (
         explained(final, option),
@@ -157,7 +160,7 @@ def new_folder(final: Path, option: str = "--out") -> Iterator[Path]:
     ):
         yield temporary
         for path in temporary.rglob("*"):
-            if path.is_file():
+            if survives_power_cut and path.is_file():
                 _sync(path)
         if not final.exists():
             temporary.replace(final)

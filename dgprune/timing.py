@@ -116,7 +116,7 @@ def counted(blocks: Sequence[TimedBlock], void: Sequence[VoidRound]) -> tuple[Ti
     All of them where more than a fifth is void: what is left is no better then, and the record is
     unstable and backs no verdict.
     """
-    if unstable(blocks, void):
+    if not void or unstable(blocks, void):
         return tuple(blocks)
     left_out = {entry.round for entry in void}
     return tuple(block for block in blocks if block.round not in left_out)

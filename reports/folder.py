@@ -30,7 +30,8 @@ def publish(out: Path, made_of: Json, make: Callable[[], dict[str, bytes]]) -> b
     with explained(out):
         claim(out.parent)
         shutil.rmtree(out / ".new", ignore_errors=True)  # of a run that was killed
-    with new_folder(out if not out.exists() else out / ".new") as folder:
+    place = out if not out.exists() else out / ".new"
+    with new_folder(place, survives_power_cut=False) as folder:
         _write_files(folder, make(), identity)
     if (out / ".new").is_dir():
         _replace(out, out / ".new", old["files"])

@@ -14,14 +14,14 @@ def details(table: Table) -> Section | None:
     rows: list[tuple[str, ...]] = []
     dense: set[int] = set()  # it stands beside every pruned file; once a batch size is enough
     for row in table.rows:
+        knee = knees(row, "candidate")
         for size, cell in row.speed.items():
             if size not in dense:
                 dense.add(size)
                 rows.append(
                     _line(_dense_name(cell, table), cell.record, "baseline", knees(row, "baseline"))
                 )
-            name = row_name(row, table)
-            rows.append(_line(name, cell.record, "candidate", knees(row, "candidate")))
+            rows.append(_line(row_name(row, table), cell.record, "candidate", knee))
     if not rows:
         return None
     header, lines = without_empty(_HEADER, rows)

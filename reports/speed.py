@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from dgprune.errors import DgpruneError
 from dgprune.judgement import doubts, interval_of, judge
 from dgprune.records import LatencyRecord
-from dgprune.schema import canonical_json
 from dgprune.statistics import Interval, Verdict, median_latency_s
 
 
@@ -35,7 +34,8 @@ def width(cell: SpeedCell) -> float:
 def require_one_machine(cells: Sequence[SpeedCell]) -> None:
     """Speedups stand in one table only where machine, libraries and runtime are the same."""
     for part in ("environment", "runtime"):
-        if len({canonical_json(getattr(_settled(cell.record), part)) for cell in cells}) > 1:
+        found = [getattr(_settled(cell.record), part) for cell in cells]
+        if any(other != found[0] for other in found):
             raise DgpruneError(
                 f"the records were timed with more than one {part}; report them apart"
             )
