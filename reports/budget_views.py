@@ -8,7 +8,8 @@ validation, never the one with the best accuracy on what was held out.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from reports.rows import Row, Table, budget_text
+from reports.recipe import budget_text
+from reports.rows import Row, Table
 from reports.section import Section
 from reports.setting import seed_of
 from reports.summary import DASH, percent

@@ -136,6 +136,13 @@ def budget_of(subject: Subject) -> tuple[str, float]:
     return found[0] if found else ("plan" if "plan" in spec else "", 0.0)
 
 
+def budget_text(kind: str, value: float) -> str:
+    """A budget for a person: `ratio 50 %`, `speedup 2.5x`, `plan`, or nothing for dense."""
+    if kind in ("", "plan"):
+        return kind
+    return f"{kind} {value:g}x" if kind == "speedup" else f"{kind} {100 * value:.0f} %"
+
+
 def names_of(subjects: Sequence[Subject]) -> dict[str, str]:
     """By SHA-256, the label, what sets a file apart from others that have it, and its seed.
 

@@ -19,16 +19,9 @@ from dgprune.records import (
 from dgprune.statistics import accuracy_interval, share_interval
 from dgprune.structure import ModelCost, cost_of
 from reports.accuracy_cells import AccuracyCell, HeldOut
-from reports.recipe import budget_of, checkpoint_of, criterion_of, names_of
+from reports.recipe import budget_of, budget_text, checkpoint_of, criterion_of, names_of
 from reports.setting import Setting, seed_of, setting_of
 from reports.speed import SpeedCell, require_one_machine, speed_cell, width
-
-
-def budget_text(kind: str, value: float) -> str:
-    """A budget for a person: `ratio 50 %`, `speedup 2.5x`, `plan`, or nothing for dense."""
-    if kind in ("", "plan"):
-        return kind
-    return f"{kind} {value:g}x" if kind == "speedup" else f"{kind} {100 * value:.0f} %"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,16 +191,12 @@ def _table(entries: list[Entry]) -> Table:
     over_dense = [cell for cell in paired if cell.baseline_sha256 in dense]
     require_one_machine(over_dense)
     controls: dict[int, SpeedCell] = {}
-    for cell in sorted(over_dense, key=width, reverse=True):  # the narrowest comes last and stays
+    for cell in sorted(over_dense, key=_size_then_narrower):  # the narrowest comes last and stays
         sha, size = cell.record.subject.sha256, cell.record.batch_size
         if sha == cell.baseline_sha256:
             controls[size] = cell
         else:
             rows[sha].speed[size] = cell
-    for row in rows.values():
-        by_size = sorted(row.speed.items())
-        row.speed.clear()
-        row.speed.update(by_size)
     ordered = sorted(rows.values(), key=_place)
     first = entries[0].record
     origin, setting = first.subject.origin, setting_of(first.subject)
@@ -229,6 +218,10 @@ def _table(entries: list[Entry]) -> Table:
         timed=tuple(paired),
         other_baselines=len(paired) - len(over_dense),
     )
+
+
+def _size_then_narrower(cell: SpeedCell) -> tuple[int, float]:
+    return cell.record.batch_size, -width(cell)
 
 
 def _place(row: Row) -> tuple[tuple[str, float], str, str, str]:

@@ -6,7 +6,7 @@ from dgprune.schema import Json
 from reports.charts.chart import Chart, choice, joined, rows, select
 from reports.charts.placed import IN_TABLE, Experiments, Placed, speed_of, table_list
 from reports.charts.theme import criterion_colours
-from reports.rows import budget_text
+from reports.recipe import budget_text
 
 _COLUMNS = ("f", "dense", "batch", "speedup", "slow", "fast", "ms")
 _OF_FILE = ("t", "criterion_of", "budget_of", "file_of", "base")

@@ -6,7 +6,7 @@ from dgprune.schema import Json
 from reports.charts.chart import Chart, choice, chosen, joined, rows, select
 from reports.charts.placed import IN_EXPERIMENT, Experiments, Placed, experiment_list, speed_of
 from reports.charts.theme import criterion_colours
-from reports.rows import budget_text
+from reports.recipe import budget_text
 
 _COLUMNS = ("f", "batch", "first", "speed", "slow", "fast")
 _OF_TABLE = ("e", "runtime", "precision")
