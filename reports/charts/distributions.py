@@ -83,7 +83,7 @@ def _spec(lines: list[tuple[object, ...]], drawn: list[Placed], names: list[str]
             select("part", "calls", [_BODY, 1.0], [f"the fastest {_BODY:.0%}", "all"]),
         ],
         "transform": _transform(),
-        "mark": {"type": "line", "interpolate": "step-before", "point": {"size": 12}},
+        "mark": {"type": "line", "point": {"size": 12}},
         "encoding": {
             "x": {
                 "field": "ms",
