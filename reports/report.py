@@ -38,7 +38,8 @@ def report(
     `history` is a folder of runs that `make bench` stored. The same records and runs give the same
     bytes. Raises DgpruneError where `out` holds something else, or there is no record.
     """
-    entries, missing = read_files(files)
+    with no_collection():
+        entries, missing = read_files(files)
     if not entries and not missing:
         raise DgpruneError(
             f"{', '.join(map(str, files))}: no record in it; run evaluate and bench first"

@@ -28,6 +28,12 @@ class Sight:
     requests: list[str] = field(default_factory=list)
     dialogs: list[str] = field(default_factory=list)
 
+    @property
+    def states(self) -> dict[str, str]:
+        """What became of every chart."""
+        told = "figures => figures.map(figure => [figure.id, figure.dataset.state])"
+        return dict(self.page.eval_on_selector_all("figure.chart", told))
+
     def choose(self, chart: str, name: str, label: str) -> None:
         """Picks an entry of a drop-down list as a person does, and waits for the picture."""
         self.page.locator(f"#{chart} .lists select[name={name}]").select_option(label=label)
