@@ -85,7 +85,7 @@ class Row:
         """Its accuracy on the domain that was held out; None where none was."""
         return self.accuracy.get(self.subject.origin.target)
 
-    @property
+    @cached_property
     def source_accuracy(self) -> float | None:
         """Mean accuracy over the validation parts of the source domains measured, if any."""
         found = [*self.accuracy.values(), *self.validation.values()]
