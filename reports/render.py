@@ -14,7 +14,7 @@ from reports.accuracy_details import spread_cells, spread_names, spread_text, un
 from reports.attribution import Attribution, attribution_section, attributions
 from reports.budget_views import BudgetViews, budget_views
 from reports.charts.charts import charts
-from reports.charts.draw import script
+from reports.charts.pictures import Pictures
 from reports.charts.theme import config
 from reports.claim import Claim, claims, refusals
 from reports.front_page import FrontPage, front_page
@@ -103,7 +103,7 @@ def pages(tables: Sequence[Table]) -> list[Page]:
             table=table,
             sentences=sentences(table),
             warnings=warnings(table),
-            picture=f"accuracy-speedup-{number}.png" if table.batch_sizes else None,
+            picture=picture_of(table, number),
             views=budget_views(table),
             dense_latency=_dense_latency(table),
             unseen=unseen_section(table),
@@ -114,16 +114,24 @@ def pages(tables: Sequence[Table]) -> list[Page]:
     ]
 
 
-def html(made: Whole) -> str:
-    """The self-contained page; text from records is escaped."""
+def picture_of(table: Table, number: int) -> str | None:
+    """The name of the picture of an experiment; None where there is no speed to draw."""
+    return f"accuracy-speedup-{number}.png" if table.batch_sizes else None
+
+
+def html(made: Whole, pictures: Pictures) -> str:
+    """The self-contained page; text from records is escaped.
+
+    The script of `pictures` is asked for last, when all else is ready.
+    """
     return _render(
         "report.html.j2",
         made,
         autoescape=True,
         charts=charts([page.table for page in made.pages], made.entries, made.attributed),
         chart_config=config(),
-        chart_script=Markup(script()),  # noqa: S704 - the library's own
         files=measured_files(made.entries),
+        chart_script=Markup(pictures.script),  # noqa: S704 - the library's own
     )
 
 

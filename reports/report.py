@@ -11,21 +11,22 @@ from dgprune.schema import Json, encode
 from dgprune.stage import Done
 from dgprune.store import json_lines, lines_text
 from reports.beside import files_beside
-from reports.charts.draw import png
+from reports.charts.chart import Chart
 from reports.charts.over_commits import panels
+from reports.charts.pictures import Pictures
 from reports.charts.placed import experiments
 from reports.charts.tradeoff import tradeoff
 from reports.claim import file_name, text_of
 from reports.data.parquet import is_available
 from reports.folder import publish
 from reports.history import load_history, point_lines
-from reports.history_page import history_pages
+from reports.history_page import HistoryPage, history_pages
 from reports.listing import listing
 from reports.material import Material
 from reports.missing import missing_summary, read_files
 from reports.over_targets_section import OVER_TARGETS, over_targets_summary
 from reports.recipe import row_name
-from reports.render import Page, html, markdown, whole
+from reports.render import html, markdown, picture_of, whole
 
 PAGE, RECORDS, HISTORY = "report.html", "records.jsonl", "history.jsonl"
 
@@ -76,26 +77,26 @@ def contents(material: Material, lines: Sequence[str], *, parquet: bool) -> dict
     Parquet; where it cannot be written here, its bytes are missing from what is given.
     """
     drawn = history_pages(material.histories)
+    pictures = Pictures(_drawn(material, drawn))
     beside = files_beside(material.entries, material.tables, parquet=parquet and is_available())
     made = whole(material, drawn, listing(list(beside), parquet=parquet))
-    pictures = _pictures(made.pages) | {
-        page.picture: png(panels(page.history, number)) for number, page in enumerate(drawn, 1)
-    }
     kept = {HISTORY: point_lines(material.histories)} if material.histories else {}
     texts = {
-        PAGE: html(made),
         "report.md": markdown(made),
+        PAGE: html(made, pictures),
         RECORDS: "".join(f"{line}\n" for line in dict.fromkeys(lines)),
         **kept,
         **{file_name(claim): text_of(claim) for claim in made.claims},
     }
-    return beside | pictures | {name: text.encode() for name, text in texts.items()}
+    return beside | pictures.png | {name: text.encode() for name, text in texts.items()}
 
 
-def _pictures(made: Sequence[Page]) -> dict[str, bytes]:
-    """The chart of each experiment, as Markdown shows it."""
-    drawn = ((page.picture, tradeoff(experiments([page.table]))) for page in made)
-    return {name: png(chart) for name, chart in drawn if name and chart}
+def _drawn(material: Material, histories: Sequence[HistoryPage]) -> dict[str, Chart]:
+    """What Markdown shows as pictures: the chart of each experiment, and the histories."""
+    named = [(picture_of(table, n), table) for n, table in enumerate(material.tables, 1)]
+    found = {name: tradeoff(experiments([table])) for name, table in named if name}
+    over = {page.picture: panels(page.history, n) for n, page in enumerate(histories, 1)}
+    return {name: chart for name, chart in found.items() if chart} | over
 
 
 def summary(material: Material) -> Json:
