@@ -24,7 +24,9 @@ def write_report(spec: ReportSpec, progress: Progress) -> Done:
     """The folder that was asked for; raises DgpruneError where both or neither was."""
     if spec.compare is None:
         if not spec.records:
-            raise DgpruneError("name one or more records files, or two sets after --compare")
+            raise DgpruneError(
+                "Missing argument RECORDS: name one or more records files, or two after --compare"
+            )
         return report(spec.records, spec.out, progress, spec.history)
     if spec.records or spec.history:
         raise DgpruneError("--compare A B takes two sets and nothing else beside --out")
