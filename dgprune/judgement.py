@@ -63,6 +63,12 @@ def _interval_of(same: _Same) -> Interval | None:
         return None
 
 
+@lru_cache(maxsize=_REMEMBERED)
+def _bootstrap_of(same: _Same) -> Interval | None:
+    """Remembered: a second of work for every record of tier claim, which several tables tell of."""
+    return bootstrap_interval(same.replicas)
+
+
 def is_unstable(record: LatencyRecord) -> bool:
     """Whether more than a fifth of the rounds are void in some process."""
     return any(replica.unstable for replica in record.replicas)
@@ -97,7 +103,7 @@ def doubts(record: LatencyRecord, control: LatencyRecord | None = None) -> list[
             f"{100 * interval.half_width:.2g} % of half-width, where the tier "
             f"{record.spec.tier} wants {100 * record.spec.half_width:g} %"
         )
-    check = bootstrap_interval(record.replicas)
+    check = _bootstrap_of(_Same(record.replicas))
     if check is not None and (check.high < interval.low or interval.high < check.low):
         found.append(
             f"the bootstrap of pooled medians says {check.low:.3f} to {check.high:.3f} instead"
