@@ -13,7 +13,7 @@ from dgprune.stage import Done
 
 def report(
     records: Annotated[
-        list[Path] | None, typer.Argument(metavar="RECORDS...", help="Records files.")
+        list[Path] | None, typer.Argument(metavar="RECORDS", help="Records files.")
     ] = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="The report's folder.")] = Path(
         "runs/report"
@@ -40,15 +40,14 @@ def report(
     from reports.terminal import show
 
     spec = ReportSpec(records=tuple(records or ()), out=out, history=history, compare=compare)
-    progress = progress_for(quiet=quiet)
-    done = write_report(spec, progress)
+    done = write_report(spec, progress_for(quiet=quiet))
     if not quiet:
         show(done.summary)
     finish(done, as_json=as_json)
     if serve:
         from reports.serve import serve as run
 
-        run(done.path, progress, port)
+        run(done.path, progress_for(quiet=False), port)  # the address must be known
     return done
 
 
