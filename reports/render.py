@@ -35,6 +35,8 @@ from reports.summary import DASH, percent, sentences, warnings
 from reports.templating import templates
 from reports.where_time_goes import time_sections
 
+_BRIEF_ABOVE = 1000  # files: a page of 10,000 records is to stay under 5 MB
+
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
@@ -56,7 +58,10 @@ class Page:
 
 @dataclass(frozen=True, kw_only=True)
 class Whole:
-    """A report, ready to print: its experiments, and what is told beside them."""
+    """A report, ready to print: its experiments, and what is told beside them.
+
+    In a `brief` one the page leaves the details of each file to tables, cards and charts.
+    """
 
     entries: Sequence[Entry]
     pages: list[Page]
@@ -71,6 +76,7 @@ class Whole:
     sections: list[Section]
     environment: list[str]
     ids: dict[str, str]
+    brief: bool
 
 
 def whole(material: Material, histories: Sequence[HistoryPage], beside: Listing) -> Whole:
@@ -92,6 +98,7 @@ def whole(material: Material, histories: Sequence[HistoryPage], beside: Listing)
         sections=[*(section for section in found if section), *time_sections(entries)],
         environment=environment_lines(entries),
         ids=short_ids(entries),
+        brief=sum(len(table.rows) for table in tables) > _BRIEF_ABOVE,
     )
 
 

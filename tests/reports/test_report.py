@@ -80,6 +80,20 @@ def test_every_link_leads_to_a_record_of_the_file(chain: TinyChain, folder: Path
     assert known <= targets
 
 
+def test_a_page_of_very_many_files_leaves_their_details_to_tables_and_cards(
+    chain: TinyChain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reports.render._BRIEF_ABOVE", 1)
+    folder = report([chain.records], tmp_path / "out").path.parent
+    text = (folder / "report.html").read_text()
+    assert "Accuracy in detail" not in text and "the page stops here" in text
+    assert "Accuracy in detail" in (folder / "report.md").read_text()
+    page = Outline(text)
+    known = {f"r-{short}" for short in short_ids(read_records(chain.records)).values()}
+    assert known <= set(page.ids)
+    assert {link[1:] for link in page.links if link.startswith("#")} <= set(page.ids)
+
+
 def test_the_numbers_printed_equal_the_records(chain: TinyChain, folder: Path) -> None:
     text = (folder / "report.md").read_text()
     page = (folder / "report.html").read_text()
