@@ -144,4 +144,7 @@ def test_no_file_names_a_machine() -> None:
         path = ROOT / name
         if path.suffix in (".png", ".webp") or path == Path(__file__).resolve():
             continue
+        if path.suffix == ".parquet":  # `verify` holds its values to those of the CSV beside it
+            assert path.with_suffix(".csv").is_file(), name
+            continue
         assert not words.search(lines_text(path)), name
