@@ -135,7 +135,21 @@ def _layers(drawn: list[Placed], sizes: list[int]) -> list[Json]:
     }
     if len(names) > len(_DASHES):  # then a dash would stand for several budgets
         dash = {"value": [1, 0]}
-    tooltip = [
+    return [
+        {"mark": "line", "encoding": shared | {"y": y, "strokeDash": dash}},
+        {
+            "mark": {"type": "rule", "opacity": 0.7},
+            "encoding": shared | {"y": y | {"field": "y1"}, "y2": {"field": "y2"}},
+        },
+        {
+            "mark": {"type": "point", "filled": True, "size": 60, "opacity": 1},
+            "encoding": shared | {"y": y, "tooltip": _tooltip()},
+        },
+    ]
+
+
+def _tooltip() -> list[Json]:
+    return [
         {"field": "file"},
         {"field": "batch", "type": "quantitative"},
         *(
@@ -148,15 +162,4 @@ def _layers(drawn: list[Placed], sizes: list[int]) -> list[Json]:
                 ("call", "ms/image"),
             )
         ),
-    ]
-    return [
-        {"mark": "line", "encoding": shared | {"y": y, "strokeDash": dash}},
-        {
-            "mark": {"type": "rule", "opacity": 0.7},
-            "encoding": shared | {"y": y | {"field": "y1"}, "y2": {"field": "y2"}},
-        },
-        {
-            "mark": {"type": "point", "filled": True, "size": 60, "opacity": 1},
-            "encoding": shared | {"y": y, "tooltip": tooltip},
-        },
     ]

@@ -23,6 +23,9 @@ def compare_records(first: Path, second: Path, out: Path, progress: Progress = S
     bytes. Raises DgpruneError where `out` holds something else, or a set has no record.
     """
     files = [path / RECORDS if path.is_dir() else path for path in (first, second)]
+    for file in files:
+        if file.parent.resolve() == out.resolve():
+            raise DgpruneError(f"--out {out} holds {file.name}, which is compared; name another")
     sets = [_entries(file) for file in files]
     fresh = publish(
         out,

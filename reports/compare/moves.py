@@ -39,6 +39,20 @@ def _points(m: Matched, experiment: int) -> Iterator[tuple[object, ...]]:
 
 def _spec(points: list[tuple[object, ...]], titles: list[str], drawn: list[int]) -> Json:
     sizes = sorted({int(str(point[3])) for point in points})
+    return {
+        "width": "container",
+        "height": 380,
+        "data": rows(_COLUMNS, points, ("e", "batch", "speed", "acc")),
+        "params": [
+            select("experiment", "experiment", drawn, titles),
+            select("batch", "batch", sizes, [str(size) for size in sizes]),
+        ],
+        "transform": [{"filter": "datum.e === experiment && datum.batch === batch"}],
+        "layer": _layers(),
+    }
+
+
+def _layers() -> list[Json]:
     x = {
         "field": "speed",
         "type": "quantitative",
@@ -56,45 +70,38 @@ def _spec(points: list[tuple[object, ...]], titles: list[str], drawn: list[int])
         "title": None,
         "scale": {"domain": list(_SETS), "range": [BASELINE, CANDIDATE]},
     }
-    tooltip = [
+    return [
+        {
+            "mark": {"type": "line", "color": BASELINE, "strokeWidth": 1},
+            "encoding": {
+                "x": x,
+                "y": y,
+                "detail": {"field": "file"},
+                "order": {"field": "set"},
+            },
+        },
+        {
+            "mark": {"type": "point", "filled": True, "size": 90, "opacity": 1},
+            "encoding": {
+                "x": x,
+                "y": y,
+                "color": colour,
+                "shape": {
+                    "field": "set",
+                    "title": None,
+                    "scale": {"domain": list(_SETS), "range": ["circle", "diamond"]},
+                },
+                "tooltip": _tooltip(),
+            },
+        },
+    ]
+
+
+def _tooltip() -> list[Json]:
+    return [
         {"field": "file"},
         {"field": "set"},
         {"field": "batch", "type": "quantitative"},
         {"field": "speed", "title": "speedup", "type": "quantitative", "format": ".2f"},
         {"field": "acc", "title": "held out, %", "type": "quantitative", "format": ".1f"},
     ]
-    return {
-        "width": "container",
-        "height": 380,
-        "data": rows(_COLUMNS, points, ("e", "batch", "speed", "acc")),
-        "params": [
-            select("experiment", "experiment", drawn, titles),
-            select("batch", "batch", sizes, [str(size) for size in sizes]),
-        ],
-        "transform": [{"filter": "datum.e === experiment && datum.batch === batch"}],
-        "layer": [
-            {
-                "mark": {"type": "line", "color": BASELINE, "strokeWidth": 1},
-                "encoding": {
-                    "x": x,
-                    "y": y,
-                    "detail": {"field": "file"},
-                    "order": {"field": "set"},
-                },
-            },
-            {
-                "mark": {"type": "point", "filled": True, "size": 90, "opacity": 1},
-                "encoding": {
-                    "x": x,
-                    "y": y,
-                    "color": colour,
-                    "shape": {
-                        "field": "set",
-                        "title": None,
-                        "scale": {"domain": list(_SETS), "range": ["circle", "diamond"]},
-                    },
-                    "tooltip": tooltip,
-                },
-            },
-        ],
-    }

@@ -40,6 +40,16 @@ def test_a_report_is_a_set_of_records_too(chain: TinyChain, tmp_path: Path) -> N
     assert "the same file, byte for byte: 2." in " ".join(done.summary["compared"])
 
 
+def test_a_comparison_does_not_take_the_place_of_a_report_that_it_compares(
+    chain: TinyChain, tmp_path: Path
+) -> None:
+    report = compared(str(chain.records), "--out", str(tmp_path / "report")).path
+    for one in (report.parent, report.parent / "records.jsonl"):
+        with pytest.raises(DgpruneError, match="which is compared; name another"):
+            compared("--compare", str(chain.records), str(one), "--out", str(report.parent))
+    assert report.is_file()
+
+
 def test_a_report_and_a_comparison_take_the_place_of_each_other(
     chain: TinyChain, tmp_path: Path
 ) -> None:
