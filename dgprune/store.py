@@ -114,6 +114,8 @@ def claim(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if not any(folder.iterdir()):
         write_text(folder / MARKER, _MARKED)
+    elif (folder / MARKER).is_file():
+        _remove_left_by_killed_runs(folder)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from dgprune.schema import file_sha256
 from reports.folder import MARKER, inside, is_intact
 from reports.report import report
 from reports.verify import VerifySpec, verify
+from tests.conftest import TinyChain
 from tests.fakes.accuracy import entries_of
 from tests.fakes.hostile import SCRIPT, hostile_entries
 
@@ -182,3 +183,11 @@ def test_hostile_records_make_a_report_that_verifies(tmp_path: Path) -> None:
     assert len(list(page.parent.glob("cards/*.md"))) == 16
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "r.jsonl"]
     assert verify(VerifySpec(path=page.parent)).exit_code == 0
+
+
+def test_what_a_killed_report_left_is_removed_by_the_next(chain: TinyChain, tmp_path: Path) -> None:
+    report([chain.records], tmp_path / "place" / "one")
+    left = tmp_path / "place" / "two.0123abcd.tmp"
+    left.mkdir()
+    report([chain.records], tmp_path / "place" / "two")
+    assert not left.exists()
