@@ -17,6 +17,8 @@ from dgprune.timing import Arm, BenchSpec, DeviceTime, TimedBlock, VoidRound, co
 
 Step = Callable[[int], DeviceTime | None]
 _DROPPED_AFTER_SWITCH = 2
+_FEWEST_ROUNDS = 6
+_BLOCKS_A_ROUND = 4
 _SETTLED_BLOCKS = 5
 _SETTLED_SLOPE = 0.001
 _ROUNDS_BETWEEN_TESTS = 4
@@ -87,8 +89,9 @@ class Harness:
     def measure(self) -> Measurement:
         """Samples of every arm: warm-up first, then rounds until the stop rule of `spec` holds."""
         start = self.clock.now_ns()
-        stationary = self._warm_up()
-        iterations = {arm: self._iterations(arm) for arm in self.arms}
+        least = {arm: self._least(arm) for arm in self.arms}
+        stationary = self._warm_up(least)
+        iterations = {arm: self._iterations(arm, least[arm]) for arm in self.arms}
         blocks: list[TimedBlock] = []
         void: list[VoidRound] = []
         order = self._order()
@@ -99,7 +102,7 @@ class Harness:
             if trouble is not None:
                 void.append(VoidRound(round=number, reason=trouble))
             elapsed_s = (self.clock.now_ns() - start) / 1e9
-            late = elapsed_s > self.spec.cell_s and number + 1 >= self.spec.rounds[0]
+            late = elapsed_s > self.spec.cell_s and number + 1 >= _FEWEST_ROUNDS
             if late or self._enough(number + 1, blocks, void):
                 break
         return Measurement(blocks=tuple(blocks), stationary=stationary, void=tuple(void))
@@ -121,7 +124,8 @@ class Harness:
 
     def _block(self, arm: Arm, number: int, iterations: int) -> TimedBlock:
         step = self.arms[arm]
-        for index in range(_DROPPED_AFTER_SWITCH):
+        # What a switch leaves in the caches is lost in a call that is too long for a block of two.
+        for index in range(min(_DROPPED_AFTER_SWITCH, iterations // 2)):
             step(index % self.batches)
         before = self.meter.energy_uj() if self.meter else 0
         calls = [self._call(step, index) for index in range(iterations)]
@@ -135,28 +139,33 @@ class Harness:
             energy_uj=self.meter.energy_uj() - before if self.meter else None,
         )
 
-    def _warm_up(self) -> bool:
+    def _least(self, arm: Arm) -> int:
+        """Calls of a short block: those of the spec, or as many as its time has room for."""
+        first_ns, _ = self._call(self.arms[arm], 0)
+        share_s = self.spec.cell_s / self.spec.rounds[0] / _BLOCKS_A_ROUND
+        return max(1, min(self.spec.block_iterations[0], int(share_s * 1e9 / max(first_ns, 1))))
+
+    def _warm_up(self, least: Mapping[Arm, int]) -> bool:
         """Alternates short blocks until the least is done and the last five medians lie level."""
-        least, most = self.spec.block_iterations[0], self.spec.warmup_blocks
         medians: dict[Arm, list[float]] = {arm: [] for arm in self.arms}
         start = self.clock.now_ns()
-        for done in range(1, most + 1):
+        for done in range(1, self.spec.warmup_blocks + 1):
             for arm in self.arms:
-                block = self._block(arm, 0, least)
+                block = self._block(arm, 0, least[arm])
                 medians[arm].append(statistics.median(block.durations_ns))
             long_enough = (self.clock.now_ns() - start) / 1e9 / len(self.arms) >= self.spec.warmup_s
-            often_enough = done * least >= self.spec.warmup_iterations
+            often_enough = done * min(least.values()) >= self.spec.warmup_iterations
             if (long_enough or often_enough) and all(settled(m) for m in medians.values()):
                 return True
             if (self.clock.now_ns() - start) / 1e9 > self.spec.cell_s / 4:
                 break  # a quarter of the time is warm-up enough, settled or not
         return False
 
-    def _iterations(self, arm: Arm) -> int:
-        """Calls a block: as many as fill `block_s`, within the limits of the spec."""
-        least, most = self.spec.block_iterations
+    def _iterations(self, arm: Arm, least: int) -> int:
+        """Calls a block: as many as fill `block_s`, from the least to the most of the spec."""
         median_ns = statistics.median(self._block(arm, 0, least).durations_ns)
-        return max(least, min(most, round(self.spec.block_s * 1e9 / median_ns)))
+        fill = round(self.spec.block_s * 1e9 / median_ns)
+        return max(least, min(self.spec.block_iterations[1], fill))
 
     def _enough(self, rounds: int, blocks: list[TimedBlock], void: list[VoidRound]) -> bool:
         """Whether this process's share of the precision is there.

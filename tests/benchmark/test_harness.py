@@ -38,11 +38,13 @@ class FakeMachine:
         return Harness(arms=arms, batches=8, clock=self, spec=tier("smoke", seed))  # type: ignore[arg-type]
 
 
-def noisy(seed: int, ratio: float, drift: float = 0.0) -> Callable[[Arm, int], float]:
+def noisy(
+    seed: int, ratio: float, drift: float = 0.0, call_ns: float = 1e6
+) -> Callable[[Arm, int], float]:
     rng = random.Random(seed)
 
     def latency(arm: Arm, time_ns: int) -> float:
-        base = 1e6 * (1 + drift * time_ns / 1e9)
+        base = call_ns * (1 + drift * time_ns / 1e9)
         base = base if arm == "baseline" else base / ratio
         return base * math.exp(rng.gauss(0, 0.02))
 
@@ -107,6 +109,30 @@ def test_a_clock_that_goes_back_is_an_error() -> None:
     machine = FakeMachine(lambda arm, time_ns: -5e6 if time_ns > 3e7 else 1e6)
     with pytest.raises(ClockWentBackError):
         machine.harness().measure()
+
+
+@pytest.mark.parametrize("call_s", [0.3, 2.0, 10.0])
+def test_a_slow_model_keeps_the_time_of_its_cell_or_takes_six_rounds(call_s: float) -> None:
+    """A cell of ten calls a block and twelve rounds would take 500 times a call, and more."""
+    ratio = 1.5
+    machine = FakeMachine(noisy(0, ratio, call_ns=1e9 * call_s))
+    blocks = machine.harness().measure().blocks
+    rounds = len({block.round for block in blocks})
+    assert rounds >= 6
+    assert machine.time_ns / 1e9 < max(1.5 * SMOKE.cell_s, 36 * call_s)
+    interval = rounds_interval(blocks)
+    assert interval.low <= ratio <= interval.high
+
+
+def test_six_rounds_of_a_slow_model_cover_the_truth() -> None:
+    covered = 0
+    for seed in range(300):
+        machine = FakeMachine(noisy(seed, 1.5, call_ns=5e9))
+        blocks = machine.harness(seed).measure().blocks
+        assert {block.round for block in blocks} == set(range(6))
+        interval = rounds_interval(blocks)
+        covered += interval.low <= 1.5 <= interval.high
+    assert covered >= 0.92 * 300
 
 
 def test_settled_is_a_slope_under_a_thousandth_or_inside_noise() -> None:
