@@ -5,7 +5,14 @@ from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 
 from dgprune.progress import Progress
-from dgprune.recipe import BenchRecipe, DistillRecipe, PruneRecipe, Recipe, TrainRecipe
+from dgprune.recipe import (
+    BenchRecipe,
+    DistillRecipe,
+    PlannedBudget,
+    PruneRecipe,
+    Recipe,
+    TrainRecipe,
+)
 from dgprune.stage import Done
 from dgprune.store import open_store
 
@@ -64,18 +71,19 @@ def run_chain(
     ).path
     baseline = _ship(runner, recipe, dense, store)
     shipped = []
-    for entry, criterion, ratio in cells:
-        wanted = pruning_options(entry, criterion, ratio)
+    for entry, criterion, budget in cells:
+        wanted = pruning_options(entry, criterion, budget)
         pruned = runner.run("prune", str(dense), *domains, *into, *wanted).path
-        taught = ("--teacher", str(dense)) if recipe.distill.teaches else ()
+        distill = recipe.teaching(entry)
+        taught = ("--teacher", str(dense)) if distill.teaches else ()
         recovered = runner.run(
             "finetune",
             str(pruned),
             *domains,
             *into,
             *taught,
-            *distillation_options(recipe.distill),
-            *training_options(recipe.recover),
+            *distillation_options(distill),
+            *training_options(recipe.recovery(entry)),
         ).path
         shipped.append(_ship(runner, recipe, recovered, store))
     for artefact in (baseline, *shipped):  # the first is the A/A control
@@ -104,9 +112,10 @@ def model_options(weights: str, image_size: int) -> tuple[str, ...]:
     return ("--weights", weights, "--image-size", str(image_size))
 
 
-def pruning_options(entry: PruneRecipe, criterion: str, ratio: float) -> tuple[str, ...]:
+def pruning_options(entry: PruneRecipe, criterion: str, budget: PlannedBudget) -> tuple[str, ...]:
     """One cut of the grid, as `dgprune prune` takes it."""
-    wanted = ("--criterion", criterion, "--ranking", entry.ranking, "--ratio", str(ratio))
+    cut = (f"--{budget.kind}", str(budget.value))
+    wanted = ("--criterion", criterion, "--ranking", entry.ranking, *cut)
     fit = "--refit" if entry.refit else "--no-refit"
     return (*wanted, "--score-images", str(entry.score_images), fit, *_given(entry))
 
@@ -125,12 +134,16 @@ def training_options(train: TrainRecipe) -> tuple[str, ...]:
     )
 
 
+# Keys of a grid entry that say which cells there are, and how they are trained.
+_NO_OPTION = ("ratios", "macs", "params", "recover", "distill")
+
+
 def _given(part: TrainRecipe | DistillRecipe | PruneRecipe) -> tuple[str, ...]:
     """The options that may be left out, where they are something else than their default."""
     found: list[str] = []
     for field in fields(part):
         value = getattr(part, field.name)
-        if field.default is MISSING or value == field.default:
+        if field.default is MISSING or value == field.default or field.name in _NO_OPTION:
             continue
         name = "feature_weight" if field.name == "features" else field.name
         found.append(f"--{name.replace('_', '-')}")

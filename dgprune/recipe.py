@@ -3,6 +3,7 @@
 import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from dgprune.errors import DgpruneError
 from dgprune.schema import decode, nearest
@@ -37,29 +38,6 @@ class TrainRecipe:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PruneRecipe:
-    """Some cells of the grid: every criterion at every ratio; the last keys may be left out.
-
-    With more than one of `steps`, `schedule` and the keys after it say how they share the cut, and
-    how the model is trained between them.
-    """
-
-    criteria: tuple[str, ...]
-    ratios: tuple[float, ...]
-    ranking: str
-    score_images: int
-    refit: bool
-    engine: str = "dgprune"
-    floor: str | None = None
-    align: str | None = None
-    steps: int = 1
-    schedule: str | None = None
-    step_epochs: int | None = None
-    step_lr: float | None = None
-    augmentation: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class DistillRecipe:
     """How the dense model teaches the pruned ones."""
 
@@ -71,6 +49,68 @@ class DistillRecipe:
     def teaches(self) -> bool:
         """Whether the dense model has any share in the loss."""
         return bool(self.weight or self.features)
+
+
+class PlannedBudget(NamedTuple):
+    """A budget of `dgprune prune`: `ratio` of the units that goes, `macs` or `params` that stay."""
+
+    kind: str
+    value: float
+
+    @property
+    def label(self) -> str:
+        """As the label of a file says it: `50`, `macs36`."""
+        return f"{'' if self.kind == 'ratio' else self.kind}{100 * self.value:g}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budgets:
+    """The budgets of some cells; kinds that are left out are None, and one must be there."""
+
+    ratios: tuple[float, ...] | None = None
+    macs: tuple[float, ...] | None = None
+    params: tuple[float, ...] | None = None
+
+    def budgets(self) -> tuple[PlannedBudget, ...]:
+        """All of them, the mildest cut of each kind first."""
+        given = {"ratio": self.ratios, "macs": self.macs, "params": self.params}
+        return tuple(
+            PlannedBudget(kind, value)
+            for kind, values in given.items()
+            for value in sorted(values or (), reverse=kind != "ratio")
+        )
+
+    def require_budget(self, where: str) -> None:
+        """Raises DgpruneError where no kind of budget is named."""
+        if self.ratios is None and self.macs is None and self.params is None:
+            raise DgpruneError(f"{where}: a [[prune]] has no budget; add ratios, macs or params")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PruneRecipe(Budgets):
+    """Some cells of the grid: every criterion at every budget; keys with a default may be left out.
+
+    With more than one of `steps`, `schedule` and the keys after it say how they share the cut, and
+    how the model is trained between them. `recover` and `distill` stand in for those of the recipe.
+    """
+
+    criteria: tuple[str, ...]
+    ranking: str
+    score_images: int
+    refit: bool
+    engine: str = "dgprune"
+    floor: str | None = None
+    align: str | None = None
+    steps: int = 1
+    schedule: str | None = None
+    step_epochs: int | None = None
+    step_lr: float | None = None
+    augmentation: str | None = None
+    recover: TrainRecipe | None = None
+    distill: DistillRecipe | None = None
+
+
+PlannedCell = tuple[PruneRecipe, str, PlannedBudget]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,15 +147,27 @@ class Recipe:
         target = () if self.target is None else ("--target", self.target)
         return ("--data", self.data, *target, "--protocol", self.protocol)
 
-    def cells(self) -> list[tuple[PruneRecipe, str, float]]:
-        """Every pruned model once: its grid entry, criterion and ratio."""
-        found: dict[PruneRecipe, tuple[PruneRecipe, str, float]] = {}
+    def cells(self) -> list[PlannedCell]:
+        """Every pruned model once: its grid entry, criterion and budget."""
+        found: dict[object, PlannedCell] = {}
         for entry in self.prune:
-            for ratio in entry.ratios:
+            alike = replace(entry, criteria=(), ratios=None, macs=None, params=None)
+            for budget in entry.budgets():
                 for criterion in entry.criteria:
-                    alike = replace(entry, criteria=(criterion,), ratios=(ratio,))
-                    found.setdefault(alike, (entry, criterion, ratio))
-        return sorted(found.values(), key=lambda cell: cell[2])
+                    found.setdefault((alike, criterion, budget), (entry, criterion, budget))
+        return sorted(found.values(), key=lambda cell: _mildest_first(cell[2]))
+
+    def recovery(self, entry: PruneRecipe) -> TrainRecipe:
+        """How the models of a grid entry are trained after the cut."""
+        return entry.recover or self.recover
+
+    def teaching(self, entry: PruneRecipe) -> DistillRecipe:
+        """How the dense model teaches those of a grid entry."""
+        return entry.distill or self.distill
+
+
+def _mildest_first(budget: PlannedBudget) -> tuple[str, float]:
+    return budget.kind, budget.value if budget.kind == "ratio" else -budget.value
 
 
 def recipe_names() -> list[str]:
@@ -150,7 +202,8 @@ def read_recipe(path: Path) -> Recipe:
 
 def full_grid(recipe: Recipe) -> Recipe:
     """The same recipe with all five criteria at all three ratios."""
-    grid = replace(recipe.prune[0], criteria=ALL_CRITERIA, ratios=ALL_RATIOS)
+    bare = replace(recipe.prune[0], macs=None, params=None)
+    grid = replace(bare, criteria=ALL_CRITERIA, ratios=ALL_RATIOS)
     return replace(recipe, prune=(grid,))
 
 
@@ -161,8 +214,10 @@ def _parse(text: str, where: str) -> Recipe:
         raise DgpruneError(f"{where} is not TOML: {error}") from None
     recipe: Recipe = decode(Recipe, value, where=where)
     _require_protocol(recipe, where)
+    for entry in recipe.prune:
+        entry.require_budget(where)
     if not recipe.cells():
-        raise DgpruneError(f"{where}: [[prune]] names no criterion or no ratio")
+        raise DgpruneError(f"{where}: [[prune]] names no criterion or no budget")
     return recipe
 
 

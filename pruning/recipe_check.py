@@ -1,9 +1,10 @@
 """Whether every value of a recipe is one that pruning and training take."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from dgprune.errors import DgpruneError
-from dgprune.recipe import Recipe
+from dgprune.recipe import DistillRecipe, Recipe, TrainRecipe
 from dgprune.structure import Structure
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ def check_recipe(recipe: Recipe) -> None:
     from pruning.spec import PruneSpec
     from pruning.training_spec import TrainSpec
 
-    for part in (recipe.dense, recipe.recover):
+    for part, distill in _trainings(recipe):
         TrainSpec(
             epochs=part.epochs,
             learning_rate=part.lr,
@@ -26,9 +27,9 @@ def check_recipe(recipe: Recipe) -> None:
             weight_decay=part.weight_decay,
             warmup_epochs=part.warmup_epochs,
             label_smoothing=part.label_smoothing,
-            distill_weight=recipe.distill.weight,
-            temperature=recipe.distill.temperature,
-            feature_weight=recipe.distill.features,
+            distill_weight=distill.weight,
+            temperature=distill.temperature,
+            feature_weight=distill.features,
             augmentation=part.augmentation,
             seed=recipe.seed,
             clip_norm=part.clip_norm,
@@ -44,8 +45,8 @@ def check_recipe(recipe: Recipe) -> None:
             selection=part.selection,  # type: ignore[arg-type]
         )
     structure = structure_of(bare_model(recipe.model), recipe.model)
-    for entry, criterion, ratio in recipe.cells():
-        budget = Budget(kind="ratio", value=ratio)
+    for entry, criterion, planned in recipe.cells():
+        budget = Budget(kind=planned.kind, value=planned.value)  # type: ignore[arg-type]
         spec = PruneSpec(
             criterion=criterion,  # type: ignore[arg-type]  # checked by the spec itself
             ranking=entry.ranking,  # type: ignore[arg-type]
@@ -62,8 +63,15 @@ def check_recipe(recipe: Recipe) -> None:
             _require_room(structure, spec)
 
 
+def _trainings(recipe: Recipe) -> Iterator[tuple[TrainRecipe, DistillRecipe]]:
+    """Every training of a recipe, with how it is taught."""
+    yield from ((recipe.dense, recipe.distill), (recipe.recover, recipe.distill))
+    for entry in recipe.prune:
+        yield recipe.recovery(entry), recipe.teaching(entry)
+
+
 def _require_room(structure: Structure, spec: "PruneSpec") -> None:
-    """Raises DgpruneError where the floors keep more than the ratio leaves."""
+    """Raises DgpruneError where the floors keep more than the budget leaves."""
     from pruning.planning import equal_scores, make_plan
 
     try:

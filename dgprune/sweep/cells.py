@@ -13,6 +13,7 @@ from dgprune.chain import (
 )
 from dgprune.data import DataSet, open_data
 from dgprune.errors import DgpruneError
+from dgprune.recipe import PlannedBudget
 from dgprune.schema import digest, file_sha256
 from dgprune.sweep.plan import ALL, Plan, PlannedModel, PlannedPruning
 
@@ -134,32 +135,33 @@ def _dense(plan: Plan, model: PlannedModel, data: DataSet, target: str, seed: in
 def _pruned(plan: Plan, dense: Cell) -> Iterator[Cell]:
     for part in plan.prune:
         for ranking in part.rankings:
-            for ratio in part.ratios:
+            for budget in part.budgets():
                 for criterion in part.criteria:
                     yield replace(
                         dense,
                         kind="pruned",
-                        label=_label(part, criterion, ranking, ratio),
-                        stages=_pruning(plan, part, criterion, ranking, ratio),
+                        label=_label(part, criterion, ranking, budget),
+                        stages=_pruning(plan, part, criterion, ranking, budget),
                         parent=dense.id,
                     )
 
 
-def _label(part: PlannedPruning, criterion: str, ranking: str, ratio: float) -> str:
+def _label(part: PlannedPruning, criterion: str, ranking: str, budget: PlannedBudget) -> str:
     engine = "" if part.engine == "dgprune" else "tp-"
     steps = f" in {part.steps} steps" if part.steps > 1 else ""
-    return f"{engine}{criterion}-{ranking}-{100 * ratio:g}{steps}"
+    return f"{engine}{criterion}-{ranking}-{budget.label}{steps}"
 
 
 def _pruning(
-    plan: Plan, part: PlannedPruning, criterion: str, ranking: str, ratio: float
+    plan: Plan, part: PlannedPruning, criterion: str, ranking: str, budget: PlannedBudget
 ) -> tuple[tuple[str, ...], ...]:
-    taught = ("--teacher", DENSE) if plan.distill.teaches else ()
+    distill = part.distill or plan.distill
+    taught = ("--teacher", DENSE) if distill.teaches else ()
     return (
-        ("prune", DENSE, *pruning_options(part.under(ranking), criterion, ratio)),
+        ("prune", DENSE, *pruning_options(part.under(ranking), criterion, budget)),
         (
             *("finetune", PREVIOUS, *taught),
-            *distillation_options(plan.distill),
-            *training_options(plan.recovery),
+            *distillation_options(distill),
+            *training_options(part.recover or plan.recovery),
         ),
     )

@@ -7,7 +7,14 @@ from pathlib import Path
 
 from dgprune.artefact import FORMATS, PRECISIONS
 from dgprune.errors import DgpruneError
-from dgprune.recipe import BenchRecipe, DistillRecipe, PruneRecipe, Recipe, TrainRecipe
+from dgprune.recipe import (
+    BenchRecipe,
+    Budgets,
+    DistillRecipe,
+    PruneRecipe,
+    Recipe,
+    TrainRecipe,
+)
 from dgprune.schema import decode, nearest
 
 _FOLDER = Path(__file__).parent / "plans"
@@ -25,12 +32,14 @@ class PlannedModel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedPruning:
-    """Some cells of the grid: every criterion under every ranking at every ratio."""
+class PlannedPruning(Budgets):
+    """Some cells of the grid: every criterion under every ranking at every budget.
+
+    `recover` and `distill` stand in for those of the plan.
+    """
 
     criteria: tuple[str, ...]
     rankings: tuple[str, ...]
-    ratios: tuple[float, ...]
     score_images: int
     refit: bool
     engine: str = "dgprune"
@@ -41,6 +50,8 @@ class PlannedPruning:
     step_epochs: int | None = None
     step_lr: float | None = None
     augmentation: str | None = None
+    recover: TrainRecipe | None = None
+    distill: DistillRecipe | None = None
 
     def under(self, ranking: str) -> PruneRecipe:
         """The cells under one of the rankings."""
@@ -130,7 +141,10 @@ def _check(plan: Plan, where: str) -> None:
     for key in ("model", "targets", "seeds"):
         if not getattr(plan, key):
             raise DgpruneError(f"{where}: {key} is empty; name one or more")
-    if plan.recover is None and any(part.criteria and part.ratios for part in plan.prune):
+    for part in plan.prune:
+        part.require_budget(where)
+    needy = [part for part in plan.prune if part.recover is None]
+    if plan.recover is None and any(part.criteria and part.budgets() for part in needy):
         raise DgpruneError(f"{where}: key 'recover' is missing; pruned models need that training")
     if ALL in plan.targets and len(plan.targets) > 1:
         raise DgpruneError(f'{where}: targets has "all" beside others; name either')

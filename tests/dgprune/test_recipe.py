@@ -8,10 +8,19 @@ import pytest
 
 from dgprune.chain import distillation_options, pruning_options, training_options
 from dgprune.errors import DgpruneError
-from dgprune.recipe import TrainRecipe, named_recipe
+from dgprune.recipe import (
+    PlannedBudget,
+    Recipe,
+    TrainRecipe,
+    named_recipe,
+    read_recipe,
+    recipe_text,
+)
 from dgprune.sweep.plan import plan_names, plan_text, read_plan
 from pruning.cli import check_recipe, finetune
 from pruning.training_spec import TrainSpec
+
+HALF = PlannedBudget("ratio", 0.5)
 
 
 def test_options_of_training_that_may_be_left_out_are_handed_on() -> None:
@@ -48,18 +57,18 @@ def test_every_option_of_training_has_a_key_with_the_same_default() -> None:
 
 def test_keys_of_a_pruning_that_may_be_left_out_are_handed_on() -> None:
     entry = named_recipe("quickstart").prune[0]
-    plain = pruning_options(entry, "l1", 0.5)
+    plain = pruning_options(entry, "l1", HALF)
     assert plain == (
         *("--criterion", "l1", "--ranking", "global", "--ratio", "0.5"),
         *("--score-images", "256", "--no-refit"),
     )
     more = dataclasses.replace(entry, engine="torch-pruning", floor="width=8", align="mlp=4")
-    assert pruning_options(more, "l1", 0.5) == (
+    assert pruning_options(more, "l1", HALF) == (
         *plain,
         *("--engine", "torch-pruning", "--floor", "width=8", "--align", "mlp=4"),
     )
     slow = dataclasses.replace(entry, steps=3, step_epochs=2, augmentation="glyph")
-    assert pruning_options(slow, "l1", 0.5) == (
+    assert pruning_options(slow, "l1", HALF) == (
         *plain,
         *("--steps", "3", "--step-epochs", "2", "--augmentation", "glyph"),
     )
@@ -95,4 +104,61 @@ def test_every_cell_of_a_plan_that_comes_along_can_be_made(name: str, tmp_path: 
     path = tmp_path / "plan.toml"
     path.write_text(plan_text(name))
     for recipe in read_plan(path).recipes():
+        check_recipe(recipe)
+
+
+def changed(folder: Path, name: str, old: str, new: str) -> Recipe:
+    text = recipe_text(name)
+    assert old in text
+    path = folder / "recipe.toml"
+    path.write_text(text.replace(old, new, 1))
+    return read_recipe(path)
+
+
+def test_a_recipe_cuts_to_shares_of_the_cost(tmp_path: Path) -> None:
+    asked = "ratios = [0.5]\nmacs = [0.2, 0.4]\nparams = [0.3]"
+    recipe = changed(tmp_path, "pacs-tiny-cpu", "ratios = [0.5]", asked)
+    entry = recipe.prune[0]
+    assert [cell[2] for cell in recipe.cells()] == [
+        *(PlannedBudget("macs", 0.4), PlannedBudget("macs", 0.2)),
+        *(PlannedBudget("params", 0.3), HALF),
+    ]
+    assert "macs36" == PlannedBudget("macs", 0.36).label
+    options = pruning_options(entry, "l1", PlannedBudget("macs", 0.4))
+    assert "--ratio" not in options and options[4:6] == ("--macs", "0.4")
+    check_recipe(recipe)
+
+
+def test_a_pruning_may_have_a_recovery_and_a_teacher_of_its_own(tmp_path: Path) -> None:
+    own = "refit = false\n[prune.distill]\nweight = 0.9\ntemperature = 2.0"
+    recipe = changed(tmp_path, "pacs-tiny-cpu", "refit = false", own)
+    entry = recipe.prune[0]
+    assert (recipe.teaching(entry).weight, recipe.recovery(entry)) == (0.9, recipe.recover)
+    assert "--distill" not in pruning_options(entry, "l1", HALF)
+    longer = dataclasses.replace(entry, recover=dataclasses.replace(recipe.recover, epochs=0))
+    with pytest.raises(DgpruneError, match="epochs"):
+        check_recipe(dataclasses.replace(recipe, prune=(longer,)))
+
+
+@pytest.mark.parametrize(
+    ("new", "says"),
+    [
+        ("", "a \\[\\[prune\\]\\] has no budget; add ratios, macs or params"),
+        ("macs = []", "names no criterion or no budget"),
+        ("mac = [0.5]", "mac.*macs"),
+    ],
+)
+def test_a_recipe_without_a_budget_is_refused(tmp_path: Path, new: str, says: str) -> None:
+    with pytest.raises(DgpruneError, match=says):
+        changed(tmp_path, "pacs-tiny-cpu", "ratios = [0.5]", new)
+
+
+def test_a_budget_that_no_cut_can_meet_is_refused_before_any_work(tmp_path: Path) -> None:
+    for new, says in (("macs = [1.5]", "--macs"), ("macs = [0.001]", "floors")):
+        recipe = changed(tmp_path, "pacs-tiny-cpu", "ratios = [0.5]", new)
+        with pytest.raises(DgpruneError, match=says):
+            check_recipe(recipe)
+    own = "macs = [0.5]\nengine = 'torch-pruning'"
+    recipe = changed(tmp_path, "pacs-tiny-cpu", "ratios = [0.5]", own)
+    with pytest.raises(DgpruneError, match="torch-pruning.*ratio"):
         check_recipe(recipe)

@@ -1,5 +1,6 @@
 """Plans and their cells: what is one cell, what is refused, how long it will take."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,26 @@ def test_pruned_models_need_a_recovery_and_dense_ones_none(plan: Path) -> None:
     plan.write_text(bare + grid)
     with pytest.raises(DgpruneError, match="key 'recover' is missing; pruned models need"):
         read(plan)
+
+
+def test_a_pruning_has_a_budget_a_recovery_and_a_teacher_of_its_own(plan: Path) -> None:
+    text = plan.read_text()
+    head, recover, distill = re.split(r"(?=\[recover\])|(?=\[distill\])", text)
+    own = recover.replace("[recover]", "[prune.recover]").replace("epochs = 1", "epochs = 3")
+    plan.write_text(head.replace("ratios = [0.5]", "macs = [0.4, 0.6]") + own)
+    plan.write_text(
+        plan.read_text() + "[prune.distill]\nweight = 0.0\ntemperature = 2.0\n" + distill
+    )
+    pruned = [cell for cell in read(plan) if cell.kind == "pruned"]
+    assert len(pruned) == 3 * 2 * 2 * 2
+    assert [cell.label for cell in pruned[::2][:2]] == ["l1-global-macs60", "l1-global-macs40"]
+    for cell in pruned:
+        cut, recovery = cell.stages
+        assert cut[cut.index("--macs") + 1] in ("0.6", "0.4") and "--ratio" not in cut
+        assert recovery[recovery.index("--epochs") + 1] == "3"
+        assert "--teacher" not in recovery
+    with pytest.raises(DgpruneError, match="a \\[\\[prune\\]\\] has no budget"):
+        read(changed(plan, "macs = [0.4, 0.6]", ""))
 
 
 def test_cells_asked_for_twice_are_one(plan: Path) -> None:
