@@ -11,7 +11,7 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11; do \
 	$$p -c '$(SUPPORTED)' >/dev/null 2>&1 && echo $$p && break; done)
 
 .PHONY: install quickstart test bench bench-compare bench-history bench-pruning bench-report bench-sweep \
-	bench-training gpu-check docker-bench lint clean
+	bench-training cost-curve gpu-check docker-bench lint clean
 
 install: $(STAMP) ## make .venv and install the pinned versions
 
@@ -48,6 +48,12 @@ bench-sweep: install ## what a sweep adds to a cell, on local workers and on Ray
 
 bench-training: install ## speed of a training beside the plain loop: make bench-training DATA=folder
 	$(BIN)/python -m tests.benchmarks.training_speed "$(DATA)"
+
+cost-curve: install ## what each axis costs here: make cost-curve MODEL=deit_tiny_patch16_224 PIXELS=224 OUT=runs/cost-curve
+	$(BIN)/python -m tests.benchmarks.cost_curve run "$(or $(MODEL),deit_tiny_patch16_224)" \
+		"$(or $(PIXELS),224)" "$(or $(OUT),runs/cost-curve)"
+	$(BIN)/python -m tests.benchmarks.cost_curve page "$(or $(OUT),runs/cost-curve)" \
+		"$(or $(OUT),runs/cost-curve)/page"
 
 gpu-check: install ## all that needs a GPU: make gpu-check EXTRAS=gpu,dev DATA=folder WEIGHTS=file OUT=runs/gpu
 	$(BIN)/python -m tests.benchmarks.gpu_check "$(DATA)" "$(or $(WEIGHTS),random)" "$(or $(OUT),runs/gpu)"

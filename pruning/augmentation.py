@@ -4,21 +4,38 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-KINDS = ("photo", "glyph", "none")
+KINDS = ("photo", "style", "glyph", "none")
 
 
 def augment(images: Tensor, kind: str, generator: torch.Generator) -> Tensor:
     """Random views [b, 3, px, px] of `images` [b, 3, px, px], values 0 to 1.
 
-    `photo` follows DomainBed (crop of 70 to 100 %, flip, colour jitter, grey now and then); `glyph`
-    only crops and shifts, since a flipped digit is another one.
+    `photo` follows DomainBed (crop of 70 to 100 %, flip, colour jitter, grey now and then); `style`
+    is `photo` with amplitudes of another image of the batch mixed in; `glyph` only crops and
+    shifts, since a flipped digit is another one.
     """
     if kind == "none" or not len(images):
         return images
     if kind == "glyph":
         return _crop(images, smallest=0.8, flip=False, generator=generator)
     views = _crop(images, smallest=0.7, flip=True, generator=generator)
-    return _colour(views, generator)
+    views = _colour(views, generator)
+    return _mix_amplitudes(views, generator) if kind == "style" else views
+
+
+def _mix_amplitudes(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Another image's amplitudes of the Fourier transform, by a random share; phases stay.
+
+    Amplitudes hold much of the style and phases the shapes (Xu et al. 2021, equations 3 to 5, where
+    the largest share is 1), so that a batch of several domains shows every image in several styles.
+    """
+    b = images.shape[0]
+    partner = torch.randperm(b, generator=generator).to(images.device)
+    share = _uniform(0.0, 1.0, b, images, generator).view(b, 1, 1, 1)
+    spectrum = torch.fft.rfft2(images)
+    amplitudes = spectrum.abs()
+    mixed = amplitudes.lerp(amplitudes[partner], share)
+    return torch.fft.irfft2(torch.polar(mixed, spectrum.angle()), s=images.shape[-2:]).clamp(0, 1)
 
 
 def _uniform(
