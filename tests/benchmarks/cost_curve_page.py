@@ -139,7 +139,7 @@ def _page(timed: Sequence[LatencyRecord], points: Sequence[Point]) -> list[str]:
         "",
         "On the dashed line a share of the multiply-accumulates is worth the same share of the "
         "time. *Exchange* is the time saved per multiply-accumulate saved, both as shares of the "
-        "dense model's; 1.00 is that line.",
+        "dense model's; 1.00 is that line. A star: no multiple of 8 is left.",
         "",
         *_controls(timed),
         "",
