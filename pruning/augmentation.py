@@ -20,10 +20,10 @@ def augment(images: Tensor, kind: str, generator: torch.Generator) -> Tensor:
         return _crop(images, smallest=0.8, flip=False, generator=generator)
     views = _crop(images, smallest=0.7, flip=True, generator=generator)
     views = _colour(views, generator)
-    return _mix_amplitudes(views, generator) if kind == "style" else views
+    return mix_amplitudes(views, generator) if kind == "style" else views
 
 
-def _mix_amplitudes(images: Tensor, generator: torch.Generator) -> Tensor:
+def mix_amplitudes(images: Tensor, generator: torch.Generator) -> Tensor:
     """Another image's amplitudes of the Fourier transform, by a random share; phases stay.
 
     Amplitudes hold much of the style and phases the shapes (Xu et al. 2021, equations 3 to 5, where
@@ -35,7 +35,8 @@ def _mix_amplitudes(images: Tensor, generator: torch.Generator) -> Tensor:
     spectrum = torch.fft.rfft2(images)
     amplitudes = spectrum.abs()
     mixed = amplitudes.lerp(amplitudes[partner], share)
-    return torch.fft.irfft2(torch.polar(mixed, spectrum.angle()), s=images.shape[-2:]).clamp(0, 1)
+    views: Tensor = torch.fft.irfft2(torch.polar(mixed, spectrum.angle()), s=images.shape[-2:])
+    return views.clamp(0, 1)
 
 
 def _uniform(

@@ -16,7 +16,14 @@ from PIL import Image
 from dgprune import cli
 from dgprune.chain import run_chain
 from dgprune.progress import SILENT
-from dgprune.recipe import full_grid, named_recipe, read_recipe, recipe_names, recipe_text
+from dgprune.recipe import (
+    PlannedBudget,
+    full_grid,
+    named_recipe,
+    read_recipe,
+    recipe_names,
+    recipe_text,
+)
 from dgprune.records import AccuracyRecord, read_records
 from dgprune.stage import Done
 from tests.conftest import TinyChain, make_folder
@@ -123,7 +130,7 @@ def test_recipes_parse_and_write_out_every_key(name: str, tmp_path: Path) -> Non
 
 
 def test_quickstart_covers_what_it_promises() -> None:
-    cells = {(criterion, ratio) for _, criterion, ratio in named_recipe("quickstart").cells()}
+    cells = {(criterion, cut.value) for _, criterion, cut in named_recipe("quickstart").cells()}
     at_half = {(c, 0.5) for c in ("hessian", "taylor", "l1", "l2", "random")}
     assert cells == at_half | {(c, r) for c in ("hessian", "random") for r in (0.75, 0.95)}
 
@@ -252,9 +259,11 @@ def test_the_chain_hands_the_protocol_on(recipe_file: Path, tmp_path: Path) -> N
 
 
 def test_the_full_grid_is_every_criterion_at_every_ratio() -> None:
-    cells = {(c, r) for _, c, r in full_grid(named_recipe("quickstart")).cells()}
+    cells = {
+        (criterion, cut) for _, criterion, cut in full_grid(named_recipe("quickstart")).cells()
+    }
     assert cells == {
-        (criterion, ratio)
+        (criterion, PlannedBudget("ratio", ratio))
         for criterion in ("hessian", "taylor", "l1", "l2", "random")
         for ratio in (0.5, 0.75, 0.95)
     }

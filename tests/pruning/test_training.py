@@ -10,7 +10,7 @@ from dgprune.checkpoint import load_model, open_checkpoint
 from dgprune.errors import DgpruneError
 from dgprune.models import create
 from dgprune.source import SourceSpec
-from pruning.augmentation import KINDS, augment
+from pruning.augmentation import KINDS, augment, mix_amplitudes
 from pruning.finetune_checkpoint import FinetuneSpec, finetune
 from pruning.optimiser import Schedule
 from pruning.training import Task, train
@@ -92,3 +92,15 @@ def test_a_student_of_its_teacher_keeps_its_own_structure(chain: TinyChain, tmp_
     assert student.structure == open_checkpoint(chain.pruned).structure
     assert student.meta.lineage[-1].spec["teacher"] == open_checkpoint(chain.dense).meta.digest
     assert load_model(student)(torch.zeros(1, 3, 32, 32)).shape == (1, 2)
+
+
+def test_style_takes_amplitudes_of_another_image_and_keeps_phases() -> None:
+    rng = torch.Generator().manual_seed(0)
+    images = 0.4 + 0.02 * torch.rand(4, 3, 16, 16, generator=rng)
+    images[:2] += 0.2  # two styles: bright and dark, far from the limits that clip
+    mixed = mix_amplitudes(images, torch.Generator().manual_seed(3))
+    before, after = torch.fft.rfft2(images), torch.fft.rfft2(mixed)
+    assert not torch.allclose(before.abs(), after.abs(), atol=1e-3)
+    assert torch.allclose(before.angle().cos(), after.angle().cos(), atol=1e-2)
+    levels = images.mean((1, 2, 3))
+    assert levels.min() - 1e-4 <= mixed.mean() <= levels.max() + 1e-4
