@@ -74,16 +74,12 @@ def run_chain(
     for entry, criterion, budget in cells:
         wanted = pruning_options(entry, criterion, budget)
         pruned = runner.run("prune", str(dense), *domains, *into, *wanted).path
-        distill = recipe.teaching(entry)
-        taught = ("--teacher", str(dense)) if distill.teaches else ()
         recovered = runner.run(
             "finetune",
             str(pruned),
             *domains,
             *into,
-            *taught,
-            *distillation_options(distill),
-            *training_options(recipe.recovery(entry)),
+            *recovery_options(recipe.teaching(entry), recipe.recovery(entry), str(dense)),
         ).path
         shipped.append(_ship(runner, recipe, recovered, store))
     for artefact in (baseline, *shipped):  # the first is the A/A control
@@ -132,6 +128,12 @@ def training_options(train: TrainRecipe) -> tuple[str, ...]:
         *("--augmentation", train.augmentation),
         *_given(train),
     )
+
+
+def recovery_options(distill: DistillRecipe, train: TrainRecipe, dense: str) -> tuple[str, ...]:
+    """The training of a pruned model, as `dgprune finetune` takes it; `dense` may teach it."""
+    taught = ("--teacher", dense) if distill.teaches else ()
+    return (*taught, *distillation_options(distill), *training_options(train))
 
 
 # Keys of a grid entry that say which cells there are, and how they are trained.

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Literal
 
 from dgprune.chain import (
-    distillation_options,
     model_options,
     pruning_options,
+    recovery_options,
     training_options,
 )
 from dgprune.data import DataSet, open_data
@@ -155,13 +155,8 @@ def _label(part: PlannedPruning, criterion: str, ranking: str, budget: PlannedBu
 def _pruning(
     plan: Plan, part: PlannedPruning, criterion: str, ranking: str, budget: PlannedBudget
 ) -> tuple[tuple[str, ...], ...]:
-    distill = part.distill or plan.distill
-    taught = ("--teacher", DENSE) if distill.teaches else ()
+    training = recovery_options(part.distill or plan.distill, part.recover or plan.recovery, DENSE)
     return (
         ("prune", DENSE, *pruning_options(part.under(ranking), criterion, budget)),
-        (
-            *("finetune", PREVIOUS, *taught),
-            *distillation_options(distill),
-            *training_options(part.recover or plan.recovery),
-        ),
+        ("finetune", PREVIOUS, *training),
     )

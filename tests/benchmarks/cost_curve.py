@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dgprune.checkpoint import open_checkpoint
+from dgprune.errors import DgpruneError
 from dgprune.schema import canonical_json
 from dgprune.structure import Structure
 from pruning.plan import BlockPlan, Plan, plan_json
@@ -48,7 +49,7 @@ def cuts(dense: Structure) -> Iterator[Sizes]:
     }
     for axis, size in whole.items():
         step = STEPS[axis]
-        kept = sorted({max(1, round(size * share / step)) * step for share in SHARES})
+        kept = sorted({max(1, round(size * share / step)) * step for share in SHARES} - {size})
         offs = (0,) if axis == "heads" else (0, OFF)
         for units in reversed(kept):
             for off in offs:
@@ -88,7 +89,11 @@ def run(model: str, pixels: str, out: Path) -> None:
 
 if __name__ == "__main__":
     command, *arguments = sys.argv[1:]
-    if command == "page":
-        write_page(Path(arguments[0]) / RECORDS, Path(arguments[1]))
-    else:
-        run(arguments[0], arguments[1], Path(arguments[2]))
+    try:
+        if command == "page":
+            write_page(Path(arguments[0]) / RECORDS, Path(arguments[1]))
+        else:
+            run(arguments[0], arguments[1], Path(arguments[2]))
+    except DgpruneError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

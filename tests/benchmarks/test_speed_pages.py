@@ -56,6 +56,16 @@ def test_every_cut_leaves_all_axes_but_one_whole(structure: Structure) -> None:
     assert seen == {(axis, True) for axis in AXES} | {(axis, False) for axis in AXES[:1] + AXES[2:]}
 
 
+def test_what_would_keep_an_axis_whole_is_no_cut(structure: Structure) -> None:
+    two = replace(structure, blocks=(replace(structure.blocks[0], num_heads=2),) * 12)
+    heads = [sizes.heads for sizes in cost_curve.cuts(two) if sizes.width == two.embed_dim]
+    assert heads.count(1) == 1 and set(heads) == {1, 2}
+    assert all(
+        cost_curve.Sizes(width=192, heads=2, head_dim=64, mlp=768) != sizes
+        for sizes in cost_curve.cuts(two)
+    )
+
+
 def test_the_page_of_a_cost_curve_says_what_the_records_say(
     structure: Structure, tmp_path: Path
 ) -> None:
