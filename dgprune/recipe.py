@@ -44,6 +44,7 @@ class DistillRecipe:
     weight: float
     temperature: float
     features: float = 0.0
+    feature_blocks: int = 1
 
     @property
     def teaches(self) -> bool:

@@ -1,12 +1,15 @@
 """What recovery learns from: the labels, and the dense teacher's outputs and features."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dgprune.models import Transformer
+from dgprune.errors import DgpruneError
+from dgprune.models import Transformer, blocks_of
 from pruning.invariance import Batch, coral_loss, label_loss
 
 
@@ -15,59 +18,93 @@ class LossWeights:
     """Shares in the loss.
 
     `distill` is the share of the teacher's soft targets, the labels have the rest; `temperature`
-    softens both distributions (Hinton et al. 2015). `features` weighs the distance of the tokens
-    before the classifier, which is added (Romero et al. 2015); `coral` that of the domains'
-    moments (`pruning.invariance`), also added.
+    softens both distributions (Hinton et al. 2015). `features` weighs the distance of the tokens,
+    which is added (Romero et al. 2015): of those before the classifier alone, or where
+    `feature_blocks` is 2 and more of those after so many blocks, spread evenly over the depth.
+    `coral` weighs the distance of the domains' moments (`pruning.invariance`), also added.
     """
 
     label_smoothing: float
     distill: float
     temperature: float
     features: float
+    feature_blocks: int = 1
     coral: float = 0.0
 
 
 class Teacher(nn.Module):
-    """A dense model that is followed; its features are reached through a learnt projection."""
+    """A dense model that is followed; its features are reached through learnt projections.
 
-    def __init__(self, dense: Transformer, student_width: int) -> None:
+    `inner` are the blocks whose tokens are compared beside those before the classifier.
+    """
+
+    def __init__(self, dense: Transformer, student_width: int, blocks: int = 1) -> None:
         super().__init__()
         self.dense = dense.eval().requires_grad_(False)
-        width = dense.embed_dim
-        self.projection: nn.Module = nn.Identity()
-        if student_width != width:
-            self.projection = nn.Linear(student_width, width)
+        width, depth = dense.embed_dim, len(blocks_of(dense))
+        if blocks > depth:
+            raise DgpruneError(f"--feature-blocks {blocks}, but the model has {depth} blocks")
+        self.inner = tuple(depth * k // blocks - 1 for k in range(1, blocks))
+        self.projection = nn.ModuleList(
+            nn.Identity() if student_width == width else nn.Linear(student_width, width)
+            for _ in range(blocks)
+        )
 
     def train(self, mode: bool = True) -> "Teacher":
         """Stays in evaluation mode: it is a reference."""
         return super().train(False)
 
     @torch.no_grad()
-    def answer(self, views: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens [b, n, width] and logits [b, classes] of views [b, 3, px, px]."""
-        tokens = self.dense.forward_features(views)
-        return tokens, self.dense.forward_head(tokens)
+    def answer(self, views: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Tokens, each [b, n, width], and logits [b, classes] of views [b, 3, px, px]."""
+        tokens = tokens_after(self.dense, views, self.inner)
+        return tokens, self.dense.forward_head(tokens[-1])
 
-    def distance(self, student: Tensor, tokens: Tensor) -> Tensor:
+    def distance(self, student: list[Tensor], tokens: list[Tensor]) -> Tensor:
         """Mean squared distance of the projected tokens of the student, both sides normalised."""
-        projected = self.projection(student)
-        width = tokens.shape[-1:]
-        return functional.mse_loss(
-            functional.layer_norm(projected, width), functional.layer_norm(tokens, width)
-        )
+        width = tokens[-1].shape[-1:]
+        found = [
+            functional.mse_loss(
+                functional.layer_norm(project(own), width), functional.layer_norm(wanted, width)
+            )
+            for project, own, wanted in zip(self.projection, student, tokens, strict=True)
+        ]
+        return torch.stack(found).mean()
+
+
+def tokens_after(model: Transformer, views: Tensor, blocks: Sequence[int]) -> list[Tensor]:
+    """Tokens [b, n, width] after each of `blocks` and, last, those before the classifier."""
+    with _outputs_of(model, blocks) as inner:
+        last = model.forward_features(views)
+    return [*inner, last]
+
+
+@contextmanager
+def _outputs_of(model: Transformer, blocks: Sequence[int]) -> Iterator[list[Tensor]]:
+    """A list that takes what the blocks compute while the context lasts."""
+    seen: list[Tensor] = []
+    hooks = [
+        blocks_of(model)[i].register_forward_hook(lambda _block, _inputs, out: seen.append(out))
+        for i in blocks
+    ]
+    try:
+        yield seen
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def recovery_loss(
     model: Transformer, teacher: Teacher | None, batch: Batch, weights: LossWeights
 ) -> Tensor:
     """Loss of a batch; without a teacher that of the labels alone, and CORAL's where asked for."""
-    tokens = model.forward_features(batch.views)
-    logits = model.forward_head(tokens)
+    tokens = tokens_after(model, batch.views, teacher.inner if teacher is not None else ())
+    logits = model.forward_head(tokens[-1])
     loss = label_loss(logits, batch, weights.label_smoothing)
     if teacher is not None and (weights.distill or weights.features):
         loss = _taught(loss, teacher, batch.views, logits, tokens, weights)
     if weights.coral:
-        features = model.forward_head(tokens, pre_logits=True)
+        features = model.forward_head(tokens[-1], pre_logits=True)
         loss = loss + weights.coral * coral_loss(features, batch.domains)
     return loss
 
@@ -77,7 +114,7 @@ def _taught(
     teacher: Teacher,
     views: Tensor,
     logits: Tensor,
-    tokens: Tensor,
+    tokens: list[Tensor],
     weights: LossWeights,
 ) -> Tensor:
     """The loss of the labels and of the teacher, by their shares."""

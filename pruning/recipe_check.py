@@ -30,6 +30,7 @@ def check_recipe(recipe: Recipe) -> None:
             distill_weight=distill.weight,
             temperature=distill.temperature,
             feature_weight=distill.features,
+            feature_blocks=distill.feature_blocks,
             augmentation=part.augmentation,
             seed=recipe.seed,
             clip_norm=part.clip_norm,

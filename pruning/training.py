@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 
 from dgprune.data import Images, Preprocessing
-from dgprune.models import Transformer, Weights
+from dgprune.models import Transformer, Weights, set_fused_attention
 from dgprune.progress import SILENT, Progress
 from pruning import averaging
 from pruning.averaging import Swad, weights_of
@@ -107,7 +107,8 @@ class Training:
         )
         self.teacher = None
         if self.task.teacher is not None:
-            self.teacher = Teacher(self.task.teacher, self.model.embed_dim).to(self.device)
+            teacher = Teacher(self.task.teacher, self.model.embed_dim, spec.feature_blocks)
+            self.teacher = teacher.to(self.device)
         self.projection = list(self.teacher.projection.parameters()) if self.teacher else []
         self.optimiser = adamw(
             self.model,
@@ -127,6 +128,9 @@ class Training:
         self.bf16 = spec.precision == "bf16" or (
             spec.precision == "auto" and _has_bf16(self.device)
         )
+        self.plain_attention = self.bf16 and self.device.type == "cpu"
+        if self.plain_attention:  # the fused kernel's backward pass takes a third of such a step
+            set_fused_attention(self.model, False)
 
     @property
     def ended(self) -> bool:
@@ -219,6 +223,8 @@ class Training:
 
     def finish(self) -> tuple[Weights, TrainingRecord]:
         """The weights that are kept, and the record."""
+        if self.plain_attention:
+            set_fused_attention(self.model, True)
         averaged = source_val = None
         if isinstance(self.average, Swad):
             self.best, *ends = self.average.finish()

@@ -20,7 +20,11 @@ Temperature = Annotated[float, typer.Option(help="Temperature of the distillatio
 FeatureWeight = Annotated[
     float, typer.Option(help="Weight of the distance to the teacher's features.")
 ]
-Augmentation = Annotated[str, typer.Option(help="photo, glyph or none.")]
+FeatureBlocks = Annotated[
+    int,
+    typer.Option(help="Blocks, over the depth, whose tokens are compared (1: the last)."),
+]
+Augmentation = Annotated[str, typer.Option(help="photo, style, glyph or none.")]
 Averaging = Annotated[
     str, typer.Option(help="Weights to keep: none (the best evaluation), ema, or swad.")
 ]

@@ -52,6 +52,7 @@ class TrainSpec:
     distill_weight: float = 0.5
     temperature: float = 3.0
     feature_weight: float = 0.0
+    feature_blocks: int = 1
     augmentation: str = "photo"
     seed: int = 0
     averaging: Averaging = "none"
@@ -76,6 +77,7 @@ class TrainSpec:
         require_between("--distill-weight", self.distill_weight, 0, 1)
         require_between("--temperature", self.temperature, 1e-3, 1e3)
         require_between("--feature-weight", self.feature_weight, 0, 1e3)
+        require_between("--feature-blocks", self.feature_blocks, 1, 1e3)
         require_between("--seed", self.seed, 0, MAX_SEED)
         require_between("--ema-decay", self.ema_decay, 0, 1 - 1e-9)
         require_between("--mixup", self.mixup, 0, 1e3)
@@ -94,6 +96,8 @@ class TrainSpec:
                 raise DgpruneError(
                     f"--{name} {getattr(self, name)!r} is none of {', '.join(known)}"
                 )
+        if self.feature_blocks > 1 and not self.feature_weight:
+            raise DgpruneError("--feature-blocks does nothing without --feature-weight; add that")
         if self.averaging != "ema" and self.ema_decay != _default("ema_decay"):
             raise DgpruneError("--ema-decay does nothing without --averaging ema; add that")
         if self.averaging == "swad" and self.selection == "oracle":
@@ -119,6 +123,7 @@ class TrainSpec:
             distill=self.distill_weight,
             temperature=self.temperature,
             features=self.feature_weight,
+            feature_blocks=self.feature_blocks,
             coral=self.coral,
         )
 

@@ -28,15 +28,15 @@ class BudgetViews:
 
 def budget_views(table: Table) -> BudgetViews | None:
     """The two views; None where fewer than two ways of pruning can be set side by side."""
-    rows = [r for r in table.rows if r.criterion != "dense" and r.held_out and _gain(r, table)]
+    rows = [r for r in table.rows if r.criterion != "dense" and r.held_out and gain(r, table)]
     ways = sorted({row.criterion for row in rows})
     if len(ways) < 2 or table.dense is None:
         return None
     return BudgetViews(by_ratio=_by_ratio(table, rows, ways), by_speed=_by_speed(table, rows, ways))
 
 
-def _gain(row: Row, table: Table) -> float | None:
-    """Speedup at the smallest batch size; of MACs where no latency was measured."""
+def gain(row: Row, table: Table) -> float | None:
+    """Speedup of a row at the smallest batch size; of MACs where no latency was measured."""
     if table.batch_sizes:
         cell = row.speed.get(table.batch_sizes[0])
         return cell.interval.estimate if cell else None
@@ -44,7 +44,8 @@ def _gain(row: Row, table: Table) -> float | None:
     return dense.cost.macs_per_image / row.cost.macs_per_image if dense else None
 
 
-def _measure(table: Table) -> str:
+def measure(table: Table) -> str:
+    """What that gain is of."""
     if table.batch_sizes:
         return f"measured speedup at batch {table.batch_sizes[0]}"
     return "reduction of MACs (no latency was measured)"
@@ -54,7 +55,7 @@ def _by_ratio(table: Table, rows: Sequence[Row], ways: Sequence[str]) -> Section
     budgets = sorted({row.budget for row in rows})
     return Section(
         title="At equal budget asked for",
-        text=f"Accuracy on {table.setting.phrase} and the {_measure(table)}, by what pruning was "
+        text=f"Accuracy on {table.setting.phrase} and the {measure(table)}, by what pruning was "
         f"asked for{_over_seeds(rows)}.",
         header=("criterion", *(budget_text(*budget) for budget in budgets)),
         rows=_cells(table, rows, ways, [_has_budget(budget) for budget in budgets]),
@@ -66,22 +67,29 @@ def _has_budget(budget: tuple[str, float]) -> Callable[[Sequence[Row]], Row | No
 
 
 def _by_speed(table: Table, rows: Sequence[Row], ways: Sequence[str]) -> Section:
-    reached = [gain for row in rows if (gain := _gain(row, table)) is not None]
-    speeds = [speed for speed in _SPEEDS if min(reached) <= speed <= max(reached)]
-    speeds = speeds[:: -(-len(speeds) // _MOST_COLUMNS)] if speeds else [min(reached)]
+    reached = [found for row in rows if (found := gain(row, table)) is not None]
+    speeds = speeds_within(reached, _MOST_COLUMNS)
     return Section(
         title="At equal speed",
         text=f"Accuracy on {table.setting.phrase} of the file that has the best "
-        f"{table.setting.validation} among those that reach a {_measure(table)}"
+        f"{table.setting.validation} among those that reach a {measure(table)}"
         f"{_over_seeds(rows)}. A dash: no file is that fast.",
         header=("criterion", *(f"at least {speed:.3g}x" for speed in speeds)),
-        rows=_cells(table, rows, ways, [_fast_enough(table, speed) for speed in speeds]),
+        rows=_cells(table, rows, ways, [fast_enough(table, speed) for speed in speeds]),
     )
 
 
-def _fast_enough(table: Table, speed: float) -> Callable[[Sequence[Row]], Row | None]:
+def speeds_within(reached: Sequence[float], most: int) -> list[float]:
+    """At most `most` round speedups between the least and the largest that was reached."""
+    speeds = [speed for speed in _SPEEDS if min(reached) <= speed <= max(reached)]
+    return speeds[:: -(-len(speeds) // most)] if speeds else [min(reached)]
+
+
+def fast_enough(table: Table, speed: float) -> Callable[[Sequence[Row]], Row | None]:
+    """The choice of a user who needs that speedup: the best validation of those that reach it."""
+
     def best(rows: Sequence[Row]) -> Row | None:
-        fast = [row for row in rows if (_gain(row, table) or 0.0) >= speed]
+        fast = [row for row in rows if (gain(row, table) or 0.0) >= speed]
         return max(fast, key=lambda row: row.source_accuracy or 0.0, default=None)
 
     return best
@@ -112,7 +120,7 @@ def _cells(
 
 def _cell(picked: Sequence[Row | None], table: Table) -> str:
     shares = [row.held_out.accuracy for row in picked if row and row.held_out]
-    gains = [gain for row in picked if row and (gain := _gain(row, table)) is not None]
+    gains = [found for row in picked if row and (found := gain(row, table)) is not None]
     if len(shares) < len(picked) or len(gains) < len(picked):
         return DASH
     return f"{percent(sum(shares) / len(shares))} at {sum(gains) / len(gains):.2f}x"

@@ -126,7 +126,7 @@ def grids(tables: Sequence[Table], missing: Sequence[Missing] = ()) -> list[Grid
     for table in tables:
         for row in table.rows:
             if row.unseen is not None and row.unseen.record.role == "target":
-                groups[_group(row)].append((row, table))
+                groups[group_of(row)].append((row, table))
     found = []
     for _, group in sorted(groups.items()):
         absent = [one for one in missing if fits(one, group[0][0].subject)]
@@ -137,8 +137,8 @@ def grids(tables: Sequence[Table], missing: Sequence[Missing] = ()) -> list[Grid
     return found
 
 
-def _group(row: Row) -> tuple[str, ...]:
-    """What one grid holds; models and recipes are its rows, targets its columns."""
+def group_of(row: Row) -> tuple[str, ...]:
+    """What tables over targets hold one of: data, file and runtime; "" or who chose the epoch."""
     assert row.unseen is not None
     origin, runtime = row.subject.origin, row.unseen.record.runtime
     executed = (row.subject.format, row.subject.precision, runtime.name, runtime.provider)
@@ -201,8 +201,8 @@ def _name_beside(missing: Missing, names: Mapping[str, str]) -> str:
 
 
 def _title(row: Row) -> str:
-    name, *_ = _group(row)
-    _, _, format_, precision, runtime, provider, chosen = _group(row)
+    name, *_ = group_of(row)
+    _, _, format_, precision, runtime, provider, chosen = group_of(row)
     told = ", the unseen domain chose the epoch" if chosen else ""
     return f"Over targets and seeds: {name} ({format_} {precision} on {runtime}, {provider}{told})"
 

@@ -17,6 +17,7 @@ from reports.charts.charts import charts
 from reports.charts.pictures import Pictures
 from reports.charts.theme import config
 from reports.claim import Claim, claims, refusals
+from reports.equal_speed import equal_speed_sections
 from reports.front_page import FrontPage, front_page
 from reports.history_page import HistoryPage
 from reports.latency_details import details, milliseconds
@@ -93,7 +94,11 @@ def whole(material: Material, histories: Sequence[HistoryPage], beside: Listing)
         refusals=refusals(entries),
         beside=beside,
         missing=missing_notes(material.missing),
-        overviews=[*over_targets_sections(tables, material.missing), *paper_sections(tables)],
+        overviews=[
+            *over_targets_sections(tables, material.missing),
+            *equal_speed_sections(tables),
+            *paper_sections(tables),
+        ],
         attributed=attributed,
         sections=[*(section for section in found if section), *time_sections(entries)],
         environment=environment_lines(entries),

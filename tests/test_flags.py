@@ -206,6 +206,9 @@ def test_a_feature_weight_needs_a_teacher(
     where = ("--data", chain.data, "--target", chain.target, "--out", str(tmp_path / "out"))
     assert cli._exit_code(["finetune", str(chain.dense), *where, "--feature-weight", "1"]) == 2
     assert "--feature-weight does nothing without --teacher" in capsys.readouterr().err
+    taught = (*where, "--teacher", str(chain.dense), "--feature-blocks", "2")
+    assert cli._exit_code(["finetune", str(chain.pruned), *taught]) == 2
+    assert "--feature-blocks does nothing without --feature-weight" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

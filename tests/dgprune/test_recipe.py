@@ -47,7 +47,7 @@ def test_every_option_of_training_has_a_key_with_the_same_default() -> None:
     keys = {field.name: field.default for field in dataclasses.fields(TrainRecipe)}
     spec = {field.name: field.default for field in dataclasses.fields(TrainSpec)}
     renamed = {"learning_rate": "lr"}
-    elsewhere = {"distill_weight", "temperature", "feature_weight", "seed"}
+    elsewhere = {"distill_weight", "temperature", "feature_weight", "feature_blocks", "seed"}
     for name, default in spec.items():
         option = renamed.get(name, name)
         assert options[option].default == default

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from dgprune.models import Transformer, create, structure_of
+from dgprune.errors import DgpruneError
+from dgprune.models import Transformer, blocks_of, create, structure_of
 from pruning.distillation import LossWeights, Teacher, recovery_loss
 from pruning.invariance import Batch
 from pruning.plan import Plan, everything
@@ -60,12 +61,40 @@ def test_features_are_reached_through_a_projection_that_learns(micro: Transforme
     plain = recovery_loss(narrow, teacher, BATCH, weights(0.5))
     loss = recovery_loss(narrow, teacher, BATCH, weights(0.5, 2.0))
     tokens, _ = teacher.answer(VIEWS)
-    assert tokens.shape == (4, 65, 96)
-    distance = teacher.distance(narrow.forward_features(VIEWS), tokens)
+    assert [t.shape for t in tokens] == [(4, 65, 96)]
+    distance = teacher.distance([narrow.forward_features(VIEWS)], tokens)
     torch.testing.assert_close(loss, plain + 2 * distance)
     loss.backward()
     assert all(p.grad is not None for p in teacher.projection.parameters())
     assert all(p.grad is None for p in teacher.dense.parameters())
+
+
+def test_features_of_several_blocks_are_compared_at_the_same_depths(
+    micro: Transformer, student: Transformer
+) -> None:
+    depth = len(blocks_of(micro))
+    teacher = Teacher(micro, 96, blocks=depth)
+    assert teacher.inner == tuple(range(depth - 1))
+    by_hand = {}
+    for name, model in (("teacher", micro), ("student", student)):
+        x = model.patch_embed(VIEWS)
+        x = model.norm_pre(model.patch_drop(model._pos_embed(x)))  # type: ignore[operator]
+        by_hand[name] = [x := block(x) for block in blocks_of(model)]
+        by_hand[name][-1] = model.norm(x)  # type: ignore[operator]
+    distances = [
+        functional.mse_loss(functional.layer_norm(a, (96,)), functional.layer_norm(b, (96,)))
+        for a, b in zip(by_hand["student"], by_hand["teacher"], strict=True)
+    ]
+    plain = recovery_loss(student, teacher, BATCH, weights(0.5))
+    loss = recovery_loss(student, teacher, BATCH, weights(0.5, 2.0))
+    torch.testing.assert_close(loss, plain + 2 * sum(distances) / depth)
+    assert not blocks_of(student)[0]._forward_hooks  # nothing is left behind
+
+
+def test_more_blocks_than_there_are_cannot_be_compared(micro: Transformer) -> None:
+    depth = len(blocks_of(micro))
+    with pytest.raises(DgpruneError, match=f"but the model has {depth} blocks"):
+        Teacher(micro, 96, blocks=depth + 1)
 
 
 def test_a_teacher_stays_in_evaluation_mode(micro: Transformer) -> None:

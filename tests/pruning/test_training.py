@@ -40,6 +40,24 @@ def test_the_same_seed_gives_the_same_numbers(task: Task) -> None:
     assert all(torch.equal(one[0][key], other[0][key]) for key in one[0])
 
 
+def test_bf16_on_a_cpu_takes_plain_attention_for_the_training_only(
+    task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bool] = []
+    model = fresh()
+
+    def note(module: torch.nn.Module, inputs: object) -> None:
+        seen.append(bool(model.blocks[0].attn.fused_attn))  # type: ignore[union-attr,index]
+
+    model.blocks[0].register_forward_pre_hook(note)  # type: ignore[union-attr,index]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    record = train(model, task, dataclasses.replace(SPEC, precision="bf16"))[1]  # type: ignore[arg-type]
+    assert record.precision == "bf16"
+    assert seen
+    assert not any(seen)
+    assert model.blocks[0].attn.fused_attn  # type: ignore[union-attr,index]
+
+
 def test_a_teacher_changes_the_loss_and_is_not_changed(task: Task) -> None:
     teacher = fresh()
     before = {key: value.clone() for key, value in teacher.state_dict().items()}
