@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -132,6 +133,13 @@ class Feed:
             domains=self.domains[chosen].to(self.device),
         )
         return (mix(batch, self.spec.mixup, generator) if self.spec.mixup else batch), len(whole)
+
+    def plain(self, count: int) -> Iterator[Tensor]:
+        """Views [b, 3, px, px] of `count` images as they are, the same ones in every process."""
+        generator = torch.Generator().manual_seed(self.spec.seed)
+        chosen = torch.randperm(len(self.images), generator=generator)[:count]
+        for part in chosen.split(self.spec.batch_size):  # type: ignore[no-untyped-call]
+            yield normalise(self.pixels.take(part), self.preprocessing)
 
     def _generator_of_views(self, step: int) -> torch.Generator:
         """The one generator, or in several processes one that differs by process and step."""

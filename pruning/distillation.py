@@ -1,6 +1,6 @@
 """What recovery learns from: the labels, and the dense teacher's outputs and features."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -11,6 +11,7 @@ from torch.nn import functional
 from dgprune.errors import DgpruneError
 from dgprune.models import Transformer, blocks_of
 from pruning.invariance import Batch, coral_loss, label_loss
+from pruning.least_squares import Moments
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +50,27 @@ class Teacher(nn.Module):
             nn.Identity() if student_width == width else nn.Linear(student_width, width)
             for _ in range(blocks)
         )
+
+    @torch.no_grad()
+    def fit_projections(self, student: Transformer, batches: Iterable[Tensor]) -> None:
+        """Starts the projections at the least-squares fit of the dense tokens.
+
+        Started at random they turn the distance into noise, which the clipped gradient of a
+        student with less width then follows. `batches` are views [b, 3, px, px].
+        """
+        linear = {k: p for k, p in enumerate(self.projection) if isinstance(p, nn.Linear)}
+        if not linear:
+            return
+        student.eval()
+        moments = {k: Moments(p.out_features, p.in_features) for k, p in linear.items()}
+        for views in batches:
+            own, (wanted, _) = tokens_after(student, views, self.inner), self.answer(views)
+            for k, seen in moments.items():
+                seen.add(functional.layer_norm(wanted[k], wanted[k].shape[-1:]), own[k])
+        for k, projection in linear.items():
+            weight, bias = moments[k].solve()
+            projection.weight.copy_(weight)
+            projection.bias.copy_(bias)
 
     def train(self, mode: bool = True) -> "Teacher":
         """Stays in evaluation mode: it is a reference."""

@@ -46,6 +46,14 @@ class Processes:
             gradient.copy_(summed[start:stop].view_as(gradient))
             start = stop
 
+    def share_first(self, parameters: Sequence[nn.Parameter]) -> None:
+        """Gives every process the parameters of the first one."""
+        if self.count == 1:
+            return
+        for parameter in parameters:
+            own = parameter.detach() if self.rank == 0 else torch.zeros_like(parameter)
+            parameter.data.copy_(self.add_up(own.clone()))
+
     def wait(self) -> None:
         """Returns when all processes are here."""
         if self.count > 1:

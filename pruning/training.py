@@ -22,6 +22,7 @@ from pruning.training_spec import TrainSpec
 from pruning.training_state import restore, save
 
 _CHECKED_EVERY = 16  # steps: asking for a loss makes a GPU wait
+_FITTED_ON = 128  # images that start the projections to the features of a teacher
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +110,10 @@ class Training:
         if self.task.teacher is not None:
             teacher = Teacher(self.task.teacher, self.model.embed_dim, spec.feature_blocks)
             self.teacher = teacher.to(self.device)
+            if spec.feature_weight:
+                self.teacher.fit_projections(self.model, self.feed.plain(_FITTED_ON))
         self.projection = list(self.teacher.projection.parameters()) if self.teacher else []
+        self.processes.share_first(self.projection)
         self.optimiser = adamw(
             self.model,
             self.projection,

@@ -2,14 +2,16 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
 from dgprune.errors import DgpruneError
 from dgprune.models import Transformer, blocks_of, create, structure_of
-from pruning.distillation import LossWeights, Teacher, recovery_loss
+from pruning.distillation import LossWeights, Teacher, recovery_loss, tokens_after
 from pruning.invariance import Batch
+from pruning.least_squares import RIDGE
 from pruning.plan import Plan, everything
 from pruning.surgery import apply_plan
 from tests.conftest import MICRO
@@ -67,6 +69,26 @@ def test_features_are_reached_through_a_projection_that_learns(micro: Transforme
     loss.backward()
     assert all(p.grad is not None for p in teacher.projection.parameters())
     assert all(p.grad is None for p in teacher.dense.parameters())
+
+
+def test_projections_start_at_the_least_squares_fit(micro: Transformer) -> None:
+    whole = everything(structure_of(micro, MICRO))
+    narrow = apply_plan(micro, Plan(width=whole.width[:48], blocks=whole.blocks), MICRO)
+    teacher = Teacher(copy.deepcopy(micro), 48, blocks=2)
+    wanted, _ = teacher.answer(VIEWS)
+    own = tokens_after(narrow, VIEWS, teacher.inner)
+    random = teacher.distance(own, wanted)
+    teacher.fit_projections(narrow, VIEWS.split(2))
+    fitted = teacher.distance(own, wanted)
+    assert fitted < random / 2
+    for k, projection in enumerate(teacher.projection):  # by numpy, with the ridge of the refit
+        x = own[k].detach().flatten(0, 1).double().numpy()
+        y = functional.layer_norm(wanted[k], (96,)).flatten(0, 1).double().numpy()
+        covariance = np.cov(x.T, bias=True)
+        ridge = RIDGE * np.diag(covariance).mean() * np.eye(48)
+        centred = (y - y.mean(0)).T @ (x - x.mean(0)) / len(x)
+        expected = torch.from_numpy(np.linalg.solve(covariance + ridge, centred.T).T).float()
+        torch.testing.assert_close(projection.weight.detach(), expected, rtol=1e-3, atol=1e-4)
 
 
 def test_features_of_several_blocks_are_compared_at_the_same_depths(

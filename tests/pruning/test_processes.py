@@ -14,12 +14,13 @@ from tests.conftest import MICRO, TinyChain
 
 
 def run(
-    chain: TinyChain, out: Path, *more: str, processes: int
+    chain: TinyChain, out: Path, *more: str, processes: int, model: str = MICRO
 ) -> subprocess.CompletedProcess[str]:
     launcher = ["-m", "torch.distributed.run", f"--nproc-per-node={processes}", "--standalone"]
     command = [
         *(sys.executable, *(launcher if processes > 1 else []), "-m", "dgprune"),
-        *("finetune", MICRO, "--weights", "random", "--epochs", "2", "--batch-size", "5"),
+        *("finetune", model, "--epochs", "2", "--batch-size", "5"),
+        *(("--weights", "random") if model == MICRO else ()),
         *("--data", chain.data, "--target", chain.target, "--out", str(out), *more),
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -28,8 +29,8 @@ def run(
     )
 
 
-def finetune(chain: TinyChain, out: Path, *more: str, processes: int) -> Path:
-    done = run(chain, out, *more, processes=processes)
+def finetune(chain: TinyChain, out: Path, *more: str, processes: int, model: str = MICRO) -> Path:
+    done = run(chain, out, *more, processes=processes, model=model)
     assert done.returncode == 0, done.stderr
     (folder,) = out.glob("finetuned-*")
     assert done.stdout.split() == [str(folder)]  # told once, by the first process
@@ -47,6 +48,18 @@ def test_two_processes_take_the_steps_of_one(chain: TinyChain, tmp_path: Path) -
     assert open_checkpoint(shared).meta.lineage[-1].spec["processes"] == 2
     assert open_checkpoint(shared).meta.digest != open_checkpoint(alone).meta.digest
     assert sorted(path.name for path in shared.parent.iterdir() if path.is_dir()) == [shared.name]
+
+
+def test_two_processes_start_from_the_same_projections(chain: TinyChain, tmp_path: Path) -> None:
+    assert open_checkpoint(chain.pruned).structure.embed_dim < 96  # there are projections
+    more = ("--augmentation", "none", "--teacher", str(chain.dense), "--feature-weight", "5")
+    one, two = (
+        finetune(chain, tmp_path / str(n), *more, processes=n, model=str(chain.pruned))
+        for n in (1, 2)
+    )
+    alone, shared = (dict(load_model(open_checkpoint(f)).named_parameters()) for f in (one, two))
+    for name, value in alone.items():
+        torch.testing.assert_close(shared[name], value, rtol=1e-3, atol=1e-5)
 
 
 def test_each_process_draws_views_of_its_own(chain: TinyChain, tmp_path: Path) -> None:
