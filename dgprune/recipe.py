@@ -99,6 +99,7 @@ class PruneRecipe(Budgets):
     ranking: str
     score_images: int
     refit: bool
+    refit_images: int | None = None
     engine: str = "dgprune"
     floor: str | None = None
     align: str | None = None

@@ -154,7 +154,7 @@ def prune(
     from pruning.asked import Asked, aim_from, prune_as_asked, refuse_idle, steps_from
     from pruning.budgets import budget_from, limits_from
     from pruning.prune_checkpoint import read_plan
-    from pruning.spec import PruneSpec
+    from pruning.spec import REFIT_IMAGES, PruneSpec
 
     given = {"ratio": ratio, "macs": macs, "params": params, "speedup": speedup, "plan": plan}
     budget = budget_from(given)
@@ -184,7 +184,7 @@ def prune(
         ),
         engine=engine or "dgprune",  # type: ignore[arg-type]
         refit=refit,
-        refit_images=1024 if refit_images is None else refit_images,
+        refit_images=REFIT_IMAGES if refit_images is None else refit_images,
         scale_attention=scale_attention,  # type: ignore[arg-type]
         drop_dependency=drop_dependency or "none",  # type: ignore[arg-type]
     )

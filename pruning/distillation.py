@@ -43,8 +43,7 @@ class Teacher(nn.Module):
         super().__init__()
         self.dense = dense.eval().requires_grad_(False)
         width, depth = dense.embed_dim, len(blocks_of(dense))
-        if blocks > depth:
-            raise DgpruneError(f"--feature-blocks {blocks}, but the model has {depth} blocks")
+        require_blocks(blocks, depth)
         self.inner = tuple(depth * k // blocks - 1 for k in range(1, blocks))
         self.projection = nn.ModuleList(
             nn.Identity() if student_width == width else nn.Linear(student_width, width)
@@ -92,6 +91,12 @@ class Teacher(nn.Module):
             for project, own, wanted in zip(self.projection, student, tokens, strict=True)
         ]
         return torch.stack(found).mean()
+
+
+def require_blocks(asked: int, depth: int) -> None:
+    """Raises DgpruneError where the tokens of more blocks are to be compared than there are."""
+    if asked > depth:
+        raise DgpruneError(f"--feature-blocks {asked}, but the model has {depth} blocks")
 
 
 def tokens_after(model: Transformer, views: Tensor, blocks: Sequence[int]) -> list[Tensor]:

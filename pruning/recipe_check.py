@@ -16,10 +16,13 @@ def check_recipe(recipe: Recipe) -> None:
     from dgprune.models import bare_model, structure_of
     from pruning.asked import steps_from
     from pruning.budgets import Budget, limits_from
-    from pruning.spec import PruneSpec
+    from pruning.distillation import require_blocks
+    from pruning.spec import REFIT_IMAGES, PruneSpec
     from pruning.training_spec import TrainSpec
 
+    structure = structure_of(bare_model(recipe.model), recipe.model)
     for part, distill in _trainings(recipe):
+        require_blocks(distill.feature_blocks, len(structure.blocks))
         TrainSpec(
             epochs=part.epochs,
             learning_rate=part.lr,
@@ -45,8 +48,9 @@ def check_recipe(recipe: Recipe) -> None:
             precision=part.precision,  # type: ignore[arg-type]
             selection=part.selection,  # type: ignore[arg-type]
         )
-    structure = structure_of(bare_model(recipe.model), recipe.model)
     for entry, criterion, planned in recipe.cells():
+        if entry.refit_images is not None and not entry.refit:
+            raise DgpruneError("refit_images does nothing with refit = false; remove one of them")
         budget = Budget(kind=planned.kind, value=planned.value)  # type: ignore[arg-type]
         spec = PruneSpec(
             criterion=criterion,  # type: ignore[arg-type]  # checked by the spec itself
@@ -55,6 +59,7 @@ def check_recipe(recipe: Recipe) -> None:
             score_images=entry.score_images,
             engine=entry.engine,  # type: ignore[arg-type]
             refit=entry.refit,
+            refit_images=entry.refit_images or REFIT_IMAGES,
             limits=limits_from(budget, entry.align, entry.floor),
         )
         steps_from(

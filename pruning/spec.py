@@ -9,6 +9,8 @@ from pruning.budgets import Budget, Limits
 from pruning.criteria import CRITERIA, Criterion
 from pruning.ranking import RANKINGS, Ranking
 
+REFIT_IMAGES = 1024  # source images, where none are asked for
+
 Engine = Literal["dgprune", "torch-pruning"]
 ENGINES: tuple[Engine, ...] = get_args(Engine)
 ScaleAttention = Literal["keep", "reset"]
@@ -35,7 +37,7 @@ class PruneSpec:
     limits: Limits = Limits()
     engine: Engine = "dgprune"
     refit: bool = False
-    refit_images: int = 1024
+    refit_images: int = REFIT_IMAGES
     scale_attention: ScaleAttention = "keep"
     drop_dependency: Dropped = "none"
 

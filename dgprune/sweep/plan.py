@@ -42,6 +42,7 @@ class PlannedPruning(Budgets):
     rankings: tuple[str, ...]
     score_images: int
     refit: bool
+    refit_images: int | None = None
     engine: str = "dgprune"
     floor: str | None = None
     align: str | None = None

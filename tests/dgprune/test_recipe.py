@@ -140,6 +140,23 @@ def test_a_pruning_may_have_a_recovery_and_a_teacher_of_its_own(tmp_path: Path) 
         check_recipe(dataclasses.replace(recipe, prune=(longer,)))
 
 
+def test_images_of_the_refit_are_handed_on_and_need_one(tmp_path: Path) -> None:
+    more = changed(tmp_path, "pacs-tiny-cpu", "refit = false", "refit = true\nrefit_images = 9")
+    assert pruning_options(more.prune[0], "l1", HALF)[-2:] == ("--refit-images", "9")
+    check_recipe(more)
+    idle = changed(tmp_path, "pacs-tiny-cpu", "refit = false", "refit = false\nrefit_images = 9")
+    with pytest.raises(DgpruneError, match="refit_images does nothing with refit = false"):
+        check_recipe(idle)
+
+
+def test_more_blocks_to_follow_than_there_are_is_refused_before_any_work(tmp_path: Path) -> None:
+    recipe = named_recipe("pacs-best")
+    check_recipe(recipe)
+    deep = dataclasses.replace(recipe.distill, feature_blocks=13)
+    with pytest.raises(DgpruneError, match="--feature-blocks 13, but the model has 12 blocks"):
+        check_recipe(dataclasses.replace(recipe, distill=deep))
+
+
 @pytest.mark.parametrize(
     ("new", "says"),
     [
