@@ -37,7 +37,7 @@ class MadeBy:
     @property
     def stages(self) -> tuple[str, ...]:
         """What was done, but for where the weights came from."""
-        return tuple(stage for stage, _ in self.steps if stage != "source")
+        return tuple(name for name in _stage_names(self) if name != "source")
 
 
 def apart(makers: Sequence[MadeBy]) -> list[str]:
@@ -52,15 +52,23 @@ def apart(makers: Sequence[MadeBy]) -> list[str]:
     several = len({maker.stages for maker in makers}) > 1
     found = []
     for maker in makers:
-        told = list(maker.stages) if several else []
-        told += [
-            f"{stage} {option} {value}"
-            for place, (stage, spec) in enumerate(maker.steps)
-            for option, value in sorted(spec.items())
-            if (place, option) in differing[tuple(stage for stage, _ in maker.steps)]
-        ]
-        found.append(", ".join(told))
+        told = [", ".join(maker.stages)] if several else []
+        apart_here = differing[tuple(stage for stage, _ in maker.steps)]
+        for place, name in enumerate(_stage_names(maker)):
+            spec = maker.steps[place][1]
+            options = [f"{k} {v}" for k, v in sorted(spec.items()) if (place, k) in apart_here]
+            told += [f"{name} {', '.join(options)}"] if options else []
+        found.append("; ".join(told))
     return found
+
+
+def _stage_names(maker: MadeBy) -> list[str]:
+    """The stages by name; a fine-tuning behind a cut is a recovery."""
+    stages = [stage for stage, _ in maker.steps]
+    return [
+        "recovery" if stage == "finetune" and "prune" in stages[:place] else stage
+        for place, stage in enumerate(stages)
+    ]
 
 
 def _differing(makers: Sequence[MadeBy]) -> set[tuple[int, str]]:

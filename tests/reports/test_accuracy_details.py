@@ -128,7 +128,7 @@ def test_equal_labels_are_told_apart_by_what_differs() -> None:
         entries_of("l1", "c", 0, PRUNED, {"epochs": 9}),
     )
     names = {row_name(row, table) for row in table.rows}
-    assert names == {"dense", "l1 (finetune epochs 2)", "l1 (finetune epochs 9)"}
+    assert names == {"dense", "l1 (recovery epochs 2)", "l1 (recovery epochs 9)"}
 
 
 def test_other_images_are_not_compared() -> None:

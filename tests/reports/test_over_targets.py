@@ -115,8 +115,8 @@ def test_recipes_that_differ_are_not_averaged() -> None:
             right = {**dict.fromkeys("abc", 9), target: 5}
             entries += entries_of("l1", target, seed, right, {"epochs": epochs})
     found = section(entries)
-    assert found["l1 (finetune epochs 2)"]["average of 3"] == "missing 3 of 6"
-    assert found["l1 (finetune epochs 9)"]["average of 3"] == "missing 3 of 6"
+    assert found["l1 (recovery epochs 2)"]["average of 3"] == "missing 3 of 6"
+    assert found["l1 (recovery epochs 9)"]["average of 3"] == "missing 3 of 6"
 
 
 def changed(entries: list[Entry], **origin: object) -> list[Entry]:
