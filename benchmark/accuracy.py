@@ -1,6 +1,5 @@
 """The stage `evaluate`: accuracy of one file on every domain, of validation and held-out images."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from dgprune.data import DataSet, Purpose, Sample, Split, load_images, open_data
 from dgprune.data.images import Images, Loading
 from dgprune.data.preprocessing import Floats
 from dgprune.data.split import Role
-from dgprune.environment import current_environment
+from dgprune.environment import current_environment, threads_here
 from dgprune.errors import DgpruneError
 from dgprune.predictions import images_sha256, pack
 from dgprune.progress import SILENT, Progress
@@ -79,7 +78,7 @@ def evaluate(spec: EvaluateSpec, records: Path, progress: Progress = SILENT) -> 
         subject.subject.format,
         spec.runtime,
         spec.provider,
-        len(os.sched_getaffinity(0)),
+        threads_here(),
         allow_fallback=spec.allow_fallback,
     )
     cell = digest(

@@ -45,6 +45,7 @@ class LatencySpec:
     allow_fallback: bool = False
     batch_sizes: tuple[int, ...] = (1, 8, 32)
     tier: str = "default"
+    cold_start: bool = True
     threads: int = 1
     seed: int = 0
     skip_bad_images: bool = False
@@ -93,6 +94,7 @@ class Cell:
     spec: BenchSpec
     batch_size: int
     seed: int
+    cold_start: bool = True
 
     def digest(self) -> str:
         """What names the cell in a records file."""
@@ -210,6 +212,7 @@ def cells_of(spec: LatencySpec) -> list[Cell]:
             spec=tier(spec.tier, _order_seed(spec.seed, size, candidate, baseline)),
             batch_size=size,
             seed=spec.seed,
+            cold_start=spec.cold_start,
         )
         for size in spec.batch_sizes
     ]

@@ -81,6 +81,9 @@ def bench(
         str, typer.Option(help="Batch sizes, such as 1,8,32; sweep is 1 to 128.")
     ] = "1,8,32",
     tier: Annotated[str, typer.Option(help="smoke, default or claim: how precisely.")] = "default",
+    cold_start: Annotated[
+        bool, typer.Option(help="Also time the first load and call, in two more processes.")
+    ] = True,
     threads: Annotated[int, typer.Option(help="Threads of the runtime, pinned.")] = 1,
     records: Records = Path("runs/records.jsonl"),
     seed: Seed = 0,
@@ -104,6 +107,7 @@ def bench(
         allow_fallback=allow_fallback,
         batch_sizes=batch_sizes(batch),
         tier=tier,
+        cold_start=cold_start,
         threads=threads,
         seed=seed,
         skip_bad_images=skip_bad_images,
@@ -162,7 +166,10 @@ def check_recipe(recipe: Recipe) -> None:
     """Raises DgpruneError for a value that `bench` would refuse, before the first step runs."""
     from benchmark.cells import LatencySpec
     from benchmark.tiers import tier
+    from dgprune.runtimes.opening import require_known
 
     bench = recipe.bench
     tier(bench.tier, recipe.seed)
+    for part in (bench, recipe.evaluate):
+        require_known(part.runtime, part.provider)
     LatencySpec(artefact="", data="", batch_sizes=bench.batch, threads=bench.threads)

@@ -1,5 +1,6 @@
 """What voids a round, and what counts energy: read between blocks, never while a call is timed."""
 
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -112,9 +113,9 @@ class NvidiaGuard:
         for bit, words in self._slowdowns.items():
             if reasons & bit:
                 return words
-        if len(self._nvml.nvmlDeviceGetComputeRunningProcesses(self._device)) > 1:
-            return "another process is on the device"
-        return None
+        running = self._nvml.nvmlDeviceGetComputeRunningProcesses(self._device)
+        asleep = any(process.pid == os.getppid() for process in running)  # it waits for this one
+        return "another process is on the device" if len(running) > 1 + asleep else None
 
 
 def device_state(runtime: RuntimeSpec) -> DeviceState | None:

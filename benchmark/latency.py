@@ -94,7 +94,7 @@ def _measure(cell: Cell, pixels: Bytes) -> LatencyRecord:
     used = np.ascontiguousarray(pixels[: BATCHES * cell.batch_size])
     replicas, proofs, failures = _replicas(cell, used)
     cold: dict[Arm, ColdStart] = {}
-    for arm in cell.job(0).arms:
+    for arm in cell.job(0).arms if cell.cold_start else ():
         try:
             name = f"cold start of the {arm}"
             cold[arm] = in_child("benchmark.cold", cell.cold_job(arm), used, ColdStart, name)

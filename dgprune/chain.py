@@ -11,6 +11,7 @@ from dgprune.recipe import (
     PlannedBudget,
     PruneRecipe,
     Recipe,
+    RuntimeRecipe,
     TrainRecipe,
 )
 from dgprune.stage import Done
@@ -95,7 +96,8 @@ def _ship(runner: _Runner, recipe: Recipe, checkpoint: Path, store: Path) -> Pat
     data = ("--data", recipe.data)
     artefact = runner.run("export", str(checkpoint), *data, "--out", str(store)).path
     records = ("--records", str(store / "records.jsonl"))
-    runner.run("evaluate", str(artefact), *recipe.where(), *records)
+    how = runtime_options(recipe.evaluate)
+    runner.run("evaluate", str(artefact), *recipe.where(), *records, *how)
     return artefact
 
 
@@ -171,4 +173,11 @@ def bench_options(bench: BenchRecipe) -> tuple[str, ...]:
         *("--batch", ",".join(map(str, bench.batch))),
         *("--tier", bench.tier),
         *("--threads", str(bench.threads)),
+        *runtime_options(bench),
     )
+
+
+def runtime_options(part: RuntimeRecipe) -> tuple[str, ...]:
+    """What executes the file, as `dgprune bench` and `dgprune evaluate` take it."""
+    given = {"--runtime": part.runtime, "--provider": part.provider}
+    return tuple(text for name, value in given.items() if value for text in (name, value))

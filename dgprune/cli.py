@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -18,7 +19,7 @@ import reports.cli
 from dgprune import __version__
 from dgprune.data.cli import app as data_app
 from dgprune.errors import DgpruneError
-from dgprune.options import AsJson, Quiet, SkipBadImages
+from dgprune.options import AsJson, ChainOut, Quiet, SkipBadImages
 from dgprune.output import finish
 from dgprune.progress import progress_for
 from dgprune.recipe import Recipe
@@ -49,9 +50,6 @@ app.add_typer(data_app)
 # typer carries its own copy of click, whose base of usage errors has no public name.
 _UsageError: Any = typer.BadParameter.__base__
 INTERRUPTED = 130
-ChainOut = Annotated[
-    Path, typer.Option(metavar="DIR", help="Folder of everything the chain makes.")
-]
 
 
 @app.callback(invoke_without_command=True)
@@ -219,6 +217,7 @@ def _step(arguments: Sequence[str], *, quiet: bool) -> Any:
 
 def main() -> None:
     """Entry point: 0 success, 1 a verdict of no, 2 bad input, 3 inconclusive, 130 interrupted."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as schedulers stop a job: Ctrl-C
     sys.exit(_exit_code(sys.argv[1:] or ["--help"]))
 
 

@@ -52,6 +52,16 @@ class Environment:
     device: Device | None = None
 
 
+def threads_here() -> int:
+    """Threads for what need not be timed: `OMP_NUM_THREADS`, or all cores this process may use.
+
+    A sweep sets it for its workers, which would otherwise fight for the same cores.
+    """
+    cores = len(os.sched_getaffinity(0))
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return min(int(asked), cores) if asked.isdigit() and int(asked) else cores
+
+
 def current_environment() -> Environment:
     """The environment of this process."""
     return Environment(

@@ -7,8 +7,10 @@ import typer
 
 Data = Annotated[
     str,
-    typer.Option(
-        metavar="DATA", help="rotated-digits, or a folder of the shape domain/class/image."
+    typer.Option(  # by name: typer 0.27.0 takes a metavar that is the name in capitals for it
+        "--data",
+        metavar="DATA",
+        help="rotated-digits, or a folder of the shape domain/class/image.",
     ),
 ]
 Target = Annotated[
@@ -35,6 +37,9 @@ ImageSize = Annotated[
     typer.Option(min=8, max=2048, help="Input size in pixels (default: the model's own)."),
 ]
 Out = Annotated[Path, typer.Option(metavar="DIR", help="Folder that takes the result.")]
+ChainOut = Annotated[
+    Path, typer.Option(metavar="DIR", help="Folder of everything the chain makes.")
+]
 Records = Annotated[Path, typer.Option(metavar="FILE", help="Records file to append to.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything drawn at random.")]
 SkipBadImages = Annotated[

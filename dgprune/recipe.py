@@ -116,7 +116,15 @@ PlannedCell = tuple[PruneRecipe, str, PlannedBudget]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BenchRecipe:
+class RuntimeRecipe:
+    """What executes the files: the default of `evaluate` and `bench` where left out."""
+
+    runtime: str | None = None
+    provider: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchRecipe(RuntimeRecipe):
     """The options of `dgprune bench`."""
 
     batch: tuple[int, ...]
@@ -143,6 +151,7 @@ class Recipe:
     recover: TrainRecipe
     distill: DistillRecipe
     bench: BenchRecipe
+    evaluate: RuntimeRecipe = RuntimeRecipe()
 
     def where(self) -> tuple[str, ...]:
         """The options that name data and protocol."""

@@ -1,12 +1,11 @@
 """Files that compute what PyTorch does: written, compared, and again where int8 costs too much."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dgprune.artefact import SCHEMA, Artefact, OpenArtefact, Parity, identity
-from dgprune.environment import installed_libraries
+from dgprune.environment import installed_libraries, threads_here
 from dgprune.errors import DgpruneError
 from dgprune.lineage import LineageStep
 from dgprune.records import RuntimeSpec
@@ -158,5 +157,4 @@ def _first_node(missed: _Missed, prepared: Prepared) -> str:
 def _checking_runtime(spec: ExportSpec) -> RuntimeSpec:
     """What executes the file here: ONNX Runtime has no bf16 on a CPU, OpenVINO does."""
     name = "openvino" if (spec.format, spec.precision) == ("onnx", "bf16") else None
-    threads = len(os.sched_getaffinity(0))
-    return runtime_spec(spec.format, name, None, threads, allow_fallback=True)
+    return runtime_spec(spec.format, name, None, threads_here(), allow_fallback=True)

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pruning.device import to_device
+
 KINDS = ("photo", "style", "glyph", "none")
 
 
@@ -30,7 +32,7 @@ def mix_amplitudes(images: Tensor, generator: torch.Generator) -> Tensor:
     the largest share is 1), so that a batch of several domains shows every image in several styles.
     """
     b = images.shape[0]
-    partner = torch.randperm(b, generator=generator).to(images.device)
+    partner = to_device(torch.randperm(b, generator=generator), images.device)
     share = _uniform(0.0, 1.0, b, images, generator).view(b, 1, 1, 1)
     spectrum = torch.fft.rfft2(images)
     amplitudes = spectrum.abs()
@@ -43,7 +45,7 @@ def _uniform(
     low: float, high: float, count: int, like: Tensor, generator: torch.Generator
 ) -> Tensor:
     drawn = torch.rand(count, generator=generator) * (high - low) + low
-    return drawn.to(like.device, like.dtype)
+    return to_device(drawn.to(like.dtype), like.device)
 
 
 def _crop(images: Tensor, *, smallest: float, flip: bool, generator: torch.Generator) -> Tensor:

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from dgprune.data import Images, Preprocessing
 from pruning.augmentation import augment
+from pruning.device import fits, to_device
 from pruning.invariance import Batch, mix
 from pruning.processes import Processes
 from pruning.training_spec import TrainSpec
 
 _SLOW_S = 10.0
-_SHARE_OF_DEVICE = 0.5  # of the free memory, for images that stay on a GPU
 
 
 @dataclass(kw_only=True)
@@ -31,15 +31,13 @@ class Pixels:
     resident: Tensor | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
-        if self.device.type == "cuda":
-            free, _ = torch.cuda.mem_get_info(self.device)
-            if self.images.size_bytes < _SHARE_OF_DEVICE * free:
-                self.resident = torch.from_numpy(self.images.pixels).to(self.device)
+        if fits(self.images.size_bytes, self.device):
+            self.resident = torch.from_numpy(self.images.pixels).to(self.device)
 
     def take(self, chosen: Tensor) -> Tensor:
         """Pixels [b, 3, px, px] of the images `chosen` [b]."""
         if self.resident is not None:
-            found = self.resident[chosen.to(self.device)]
+            found = self.resident[to_device(chosen, self.device)]
         else:
             found = torch.from_numpy(self.images.take(chosen.numpy())).to(self.device)
         return found.permute(0, 3, 1, 2).float() / 255
@@ -129,8 +127,8 @@ class Feed:
         views = augment(self.pixels.take(chosen), self.spec.augmentation, generator)
         batch = Batch(
             views=normalise(views, self.preprocessing),
-            labels=self.labels[chosen].to(self.device),
-            domains=self.domains[chosen].to(self.device),
+            labels=to_device(self.labels[chosen], self.device),
+            domains=to_device(self.domains[chosen], self.device),
         )
         return (mix(batch, self.spec.mixup, generator) if self.spec.mixup else batch), len(whole)
 

@@ -61,7 +61,9 @@ class Teacher(nn.Module):
         if not linear:
             return
         student.eval()
-        moments = {k: Moments(p.out_features, p.in_features) for k, p in linear.items()}
+        moments = {
+            k: Moments(p.out_features, p.in_features, p.weight.device) for k, p in linear.items()
+        }
         for views in batches:
             own, (wanted, _) = tokens_after(student, views, self.inner), self.answer(views)
             for k, seen in moments.items():

@@ -75,16 +75,16 @@ def gate_fisher(
     q and k share a gate on their product, v has its own. Weights are neither changed nor
     differentiated. With `edge_missed` the stream has two gates a channel, before and behind.
     """
-    totals = _empty(model)
+    totals, device = _empty(model), next(model.parameters()).device
     handles = _listen(model, totals, edge_missed)
     needed = {name: p.requires_grad for name, p in model.named_parameters()}
     model.requires_grad_(False)
     try:
         starts = range(0, len(labels), _BATCH)
         for start in progress.track(starts, len(starts), "scoring"):
-            images = inputs[start : start + _BATCH].clone().requires_grad_(True)
+            images = inputs[start : start + _BATCH].to(device, copy=True).requires_grad_(True)
             logits = model(images)
-            targets = labels[start : start + _BATCH]
+            targets = labels[start : start + _BATCH].to(device)
             loss = functional.cross_entropy(logits, targets, reduction="sum")
             loss.backward()  # type: ignore[no-untyped-call]
             del logits, loss  # or this batch's activations would live through the next pass

@@ -48,7 +48,10 @@ def adamw(
         {"params": found, "lr": learning_rate * layer_decay ** (depth - k)}
         for k, found in sorted(layers.items())
     ]
-    return torch.optim.AdamW(groups, lr=learning_rate, weight_decay=weight_decay)
+    on_gpu = next(model.parameters()).is_cuda
+    return torch.optim.AdamW(
+        groups, lr=learning_rate, weight_decay=weight_decay, fused=True if on_gpu else None
+    )
 
 
 def _layer_of(name: str, depth: int) -> int:

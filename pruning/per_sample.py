@@ -41,7 +41,7 @@ def gradient_moments(
         for name, layer in _layers(model)
         for kind, value in layer.named_parameters(recurse=False)
     }
-    add = _add_square if second_order else _add_magnitude
+    add, device = _add_square if second_order else _add_magnitude, next(model.parameters()).device
     handles = [
         handle for name, layer in _layers(model) for handle in _listen(name, layer, totals, add)
     ]
@@ -50,8 +50,8 @@ def gradient_moments(
     try:
         starts = range(0, len(labels), _BATCH)
         for start in progress.track(starts, len(starts), "scoring"):
-            logits = model(inputs[start : start + _BATCH])
-            targets = labels[start : start + _BATCH]
+            logits = model(inputs[start : start + _BATCH].to(device))
+            targets = labels[start : start + _BATCH].to(device)
             loss = functional.cross_entropy(logits, targets, reduction="sum")
             loss.backward()  # type: ignore[no-untyped-call]
             del logits, loss  # or this batch's activations would live through the next pass

@@ -18,6 +18,7 @@ from dgprune.stage import Done, run_stage
 from dgprune.store import store_at
 from dgprune.structure import Structure, cost_of
 from pruning.criteria import NEEDS_IMAGES, Calibration, score
+from pruning.device import pick_device, placed
 from pruning.groups import trace_groups
 from pruning.plan import Plan, plan_json
 from pruning.planning import make_plan
@@ -148,8 +149,11 @@ def score_units(model: Transformer, images: Images, spec: PruneSpec) -> UnitScor
 
     def compute() -> UnitScores:
         calibration = images.load(spec.score_images, spec.seed) if needed else None
-        groups = trace_groups(model, miss_edge=spec.drop_dependency == "residual")
-        return score(groups, spec.criterion, calibration, seed=spec.seed, progress=images.progress)
+        with placed(pick_device(), model):
+            groups = trace_groups(model, miss_edge=spec.drop_dependency == "residual")
+            return score(
+                groups, spec.criterion, calibration, seed=spec.seed, progress=images.progress
+            )
 
     if images.store is None:
         return compute()

@@ -5,7 +5,7 @@ really reaches it by then, so that a layer also makes up for what those before i
 qkv, fc1 and the classifier is the output of the dense layer; of proj and fc2, which write to the
 residual stream, it is what brings the stream itself to the dense one. No labels and no gradients.
 Memory is that of one layer's second moments (`pruning.least_squares`) and of one batch: the streams
-of all images lie in temporary files.
+of all images lie in temporary files, or on a GPU that has room for them and then computes it all.
 """
 
 import contextlib
@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from dgprune.models import Transformer, blocks_of
 from dgprune.progress import SILENT, Progress
 from dgprune.store import explained
+from pruning.device import fits, pick_device, placed
 from pruning.least_squares import Sample, improve
 from pruning.plan import BlockPlan, Plan
 
@@ -96,7 +97,11 @@ def refit(
     before and behind, so there every layer is only fitted to its own dense one.
     """
     depth, whole = len(plan.blocks), not plan.width_after
-    with tempfile.TemporaryDirectory(prefix="dgprune-refit-") as folder:
+    device = pick_device()
+    if not fits(_streams_bytes(dense, pruned, len(inputs)), device):
+        device = torch.device("cpu")
+    scratch = tempfile.TemporaryDirectory(prefix="dgprune-refit-")
+    with placed(device, dense, pruned), scratch as folder:
         streams = _Streams(
             _embedded(dense, inputs, Path(folder, "dense")),
             _embedded(pruned, inputs, Path(folder, "pruned")),
@@ -135,7 +140,7 @@ def _kept_qkv(kept: BlockPlan, old: Any, new: Any, keep_scale: bool) -> _Kept:
     channels, dims = old.attn.attn_dim, old.attn.head_dim
     qk, value = kept.qk_channels(dims), kept.value_channels(dims)
     rows = [part * channels + c for part, some in enumerate((qk, qk, value)) for c in some]
-    factors = torch.ones(len(rows))
+    factors = torch.ones(len(rows), device=old.attn.qkv.weight.device)
     if keep_scale:
         factors[: len(qk)] = math.sqrt(new.attn.head_dim / dims)
     return _Kept(rows, factors)
@@ -195,8 +200,15 @@ class _Stop(Exception):
     """The forward pass has gone as far as it was needed."""
 
 
+def _streams_bytes(dense: Transformer, pruned: Transformer, images: int) -> int:
+    """Size of both streams; a model has two tokens beside the patches at most."""
+    tokens: int = dense.patch_embed.num_patches + 2
+    return 4 * images * tokens * (dense.embed_dim + pruned.embed_dim)
+
+
 def _embedded(model: Transformer, inputs: Tensor, file: Path) -> Tensor:
-    """The stream [n, tokens, width] that reaches the first block, in a file."""
+    """The stream [n, tokens, width] that reaches the first block, on the GPU or in a file."""
+    device = next(model.parameters()).device
     seen: list[Tensor] = []
 
     def stop(module: nn.Module, reaching: tuple[Tensor, ...]) -> None:
@@ -208,10 +220,11 @@ def _embedded(model: Transformer, inputs: Tensor, file: Path) -> Tensor:
     try:
         for start in range(0, len(inputs), _BATCH):
             with contextlib.suppress(_Stop):
-                model(inputs[start : start + _BATCH])
+                model(inputs[start : start + _BATCH].to(device))
             part = seen.pop()
             if stream is None:
-                stream = _in_file(file, (len(inputs), *part.shape[1:]))
+                shape = (len(inputs), *part.shape[1:])
+                stream = part.new_empty(shape) if part.is_cuda else _in_file(file, shape)
             stream[start : start + _BATCH] = part
     finally:
         handle.remove()

@@ -1,10 +1,10 @@
 """Training and recovery: one loop for one CPU, one GPU or several, resumable at any step."""
 
 import math
-import os
 from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
 
 from dgprune.data import Images, Preprocessing
 from dgprune.models import Transformer, Weights, set_fused_attention
@@ -12,7 +12,10 @@ from dgprune.progress import SILENT, Progress
 from pruning import averaging
 from pruning.averaging import Swad, weights_of
 from pruning.batches import Cursor, Feed, Pixels
+from pruning.captured import Captured, can_capture
+from pruning.device import has_bf16, pick_device
 from pruning.distillation import Teacher, recovery_loss
+from pruning.invariance import Batch
 from pruning.optimiser import Schedule, adamw
 from pruning.processes import ALONE, Processes
 from pruning.resume import Resume
@@ -37,15 +40,6 @@ class Task:
     preprocessing: Preprocessing
     teacher: Transformer | None = None
     oracle: Images | None = None
-
-
-def pick_device() -> torch.device:
-    """The GPU where there is one, the CPU otherwise."""
-    if not torch.cuda.is_available():
-        return torch.device("cpu")
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # equal sums in equal runs
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    return torch.device("cuda", torch.cuda.current_device())
 
 
 def train(
@@ -74,11 +68,6 @@ def train(
             run.check_losses()
             save(run, resume)
     return run.finish()
-
-
-def _has_bf16(device: torch.device) -> bool:
-    """Whether a GPU computes bf16 itself; a CPU that does is still slower or less exact."""
-    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 @dataclass(kw_only=True)
@@ -129,12 +118,13 @@ class Training:
         )
         self.average = averaging.start(spec.averaging, spec.ema_decay, self.model)
         self.validation = Pixels(images=self.task.validation, device=self.device)
-        self.bf16 = spec.precision == "bf16" or (
-            spec.precision == "auto" and _has_bf16(self.device)
-        )
+        self.bf16 = spec.precision == "bf16" or (spec.precision == "auto" and has_bf16(self.device))
         self.plain_attention = self.bf16 and self.device.type == "cpu"
         if self.plain_attention:  # the fused kernel's backward pass takes a third of such a step
             set_fused_attention(self.model, False)
+        self.trained = [*self.model.parameters(), *self.projection]
+        possible = can_capture(spec, self.device, self.processes)
+        self.captured = Captured(self._loss, self.trained) if possible else None
 
     @property
     def ended(self) -> bool:
@@ -157,22 +147,35 @@ class Training:
         for rate, group in zip(self.rates, self.optimiser.param_groups, strict=True):
             group["lr"] = rate * self.schedule(self.cursor.step)
         self.model.train()
-        self.optimiser.zero_grad(set_to_none=True)
-        loss = torch.zeros((), device=self.device)
-        if len(batch.labels):
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-                loss = recovery_loss(self.model, self.teacher, batch, self.spec.loss_weights)
-            loss = loss * (len(batch.labels) / count)
-            loss.backward()  # type: ignore[no-untyped-call]
-        self.processes.add_up_gradients([*self.model.parameters(), *self.projection])
+        if self.captured is not None and self.captured.takes(batch):
+            loss = self.captured(batch)
+        else:
+            loss = self._gradients(batch, count)
+        self.processes.add_up_gradients(self.trained)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.spec.clip_norm)
         self.optimiser.step()
         self.cursor.step += 1
-        self.cursor.losses.append(self.processes.add_up(loss.detach()))
+        self.cursor.losses.append(self.processes.add_up(loss))
         if self.cursor.step % _CHECKED_EVERY == 0 or self.cursor.step == 1:
             self.check_losses()
         if self.average is not None:
             self.average.step(self.model)
+
+    def _loss(self, batch: Batch) -> Tensor:
+        keep_casts = self.device.type == "cpu"  # each is used once, and a graph must make its own
+        with torch.autocast(
+            self.device.type, torch.bfloat16, enabled=self.bf16, cache_enabled=keep_casts
+        ):
+            return recovery_loss(self.model, self.teacher, batch, self.spec.loss_weights)
+
+    def _gradients(self, batch: Batch, count: int) -> Tensor:
+        """The loss of this process's share of `count` images, and its gradients."""
+        self.optimiser.zero_grad(set_to_none=True)
+        if not len(batch.labels):
+            return torch.zeros((), device=self.device)
+        loss = self._loss(batch) * (len(batch.labels) / count)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
 
     def check_losses(self) -> None:
         """Raises Diverged where a loss since the last evaluation is not a number."""
@@ -209,7 +212,8 @@ class Training:
         if isinstance(self.average, Swad):
             self.average.evaluated(score.loss)
         self.cursor.losses.clear()
-        self._tell(epoch)
+        if self.cursor.is_slow():  # evaluations are so far apart that one waits for them
+            self.progress.line(f"step {self.cursor.step}/{self.steps_in_all}: {epoch.describe()}")
 
     def _score(self, pixels: Pixels) -> Score:
         return evaluate_domains(self.model, pixels, self.task.preprocessing, self.processes)
@@ -219,11 +223,6 @@ class Training:
             return None
         found = self._score(Pixels(images=self.task.oracle, device=self.device)).accuracy
         return sum(found.values()) / len(found)
-
-    def _tell(self, epoch: Epoch) -> None:
-        """Says how it goes, where evaluations are so far apart that one waits for them."""
-        if self.cursor.is_slow():
-            self.progress.line(f"step {self.cursor.step}/{self.steps_in_all}: {epoch.describe()}")
 
     def finish(self) -> tuple[Weights, TrainingRecord]:
         """The weights that are kept, and the record."""

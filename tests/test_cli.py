@@ -170,8 +170,12 @@ def test_an_interrupted_chain_goes_on_and_then_has_nothing_to_do(
     assert accuracies(tmp_path / "broken") == accuracies(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("delay_s", [0.5, 4.0])
-def test_ctrl_c_leaves_nothing_half_written(tmp_path: Path, delay_s: float) -> None:
+@pytest.mark.parametrize(
+    ("delay_s", "sent"), [(0.5, signal.SIGINT), (4.0, signal.SIGINT), (4.0, signal.SIGTERM)]
+)
+def test_ctrl_c_and_a_scheduler_leave_nothing_half_written(
+    tmp_path: Path, delay_s: float, sent: signal.Signals
+) -> None:
     out = tmp_path / "out"
     process = subprocess.Popen(
         [sys.executable, "-m", "dgprune", "quickstart", "--out", str(out)],
@@ -184,7 +188,7 @@ def test_ctrl_c_leaves_nothing_half_written(tmp_path: Path, delay_s: float) -> N
     assert process.stderr is not None
     process.stderr.readline()  # the first step has begun
     time.sleep(delay_s)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sent)
     rest = process.communicate(timeout=60)[1]
     assert process.returncode == 130
     assert rest.strip().splitlines()[-1].startswith("interrupted; the same command goes on")

@@ -1,5 +1,7 @@
 """ONNX Runtime through IO binding, on its CPU, CUDA or TensorRT provider."""
 
+import contextlib
+import io
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -136,6 +138,8 @@ class OnnxRuntime:
                 f"this ONNX Runtime has no {provider}; install the one for your device "
                 "(dgprune doctor says which)"
             )
+        if self._spec.provider != "cpu":
+            _load_cuda()
         # ten bits of mantissa are not fp32
         settings = {"use_tf32": "0"} if self._spec.provider == "cuda" else {}
         try:
@@ -155,6 +159,17 @@ class OnnxRuntime:
                 "check the driver with dgprune doctor"
             )
         return session
+
+
+def _load_cuda() -> None:
+    """Loads CUDA and cuDNN from the wheels beside ONNX Runtime, as PyTorch does for itself.
+
+    ONNX Runtime alone looks in the system's folders, where pip puts nothing.
+    """
+    import onnxruntime
+
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints what is missing; opening says so
+        onnxruntime.preload_dlls()
 
 
 def require_own_data(file: Path) -> None:

@@ -57,6 +57,13 @@ def runtime_spec(
     )
 
 
+def require_known(runtime: str | None, provider: str | None) -> None:
+    """Raises DgpruneError for a runtime or provider that is none, whatever the file will be."""
+    form = EXECUTES[runtime][0] if runtime in EXECUTES else "onnx"
+    if runtime is not None or provider not in {p for known in PROVIDERS.values() for p in known}:
+        runtime_spec(form, runtime, provider, 1, allow_fallback=False)
+
+
 def open_runtime(opened: "OpenArtefact | Checkpoint", spec: RuntimeSpec) -> Runtime:
     """The runtime of `spec` for an opened artefact or checkpoint, to be entered.
 

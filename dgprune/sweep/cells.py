@@ -9,6 +9,7 @@ from dgprune.chain import (
     model_options,
     pruning_options,
     recovery_options,
+    runtime_options,
     training_options,
 )
 from dgprune.data import DataSet, open_data
@@ -42,6 +43,7 @@ class Cell:
     label: str
     stages: tuple[tuple[str, ...], ...]
     export: tuple[str, ...]
+    evaluate: tuple[str, ...] = ()
     parent: str | None = None
 
     @property
@@ -94,7 +96,8 @@ def _named(cell: Cell, given: list[object]) -> Cell:
     """The cell under the digest of its commands, its parent, its data, and what else is `given`."""
     stages = [_without_path(stage) for stage in cell.stages]
     weights, skip = given
-    asked = [cell.data_name, cell.data_digest, weights, cell.target, cell.seed, skip]
+    asked: list[object] = [cell.data_name, cell.data_digest, weights, cell.target, cell.seed, skip]
+    asked += cell.evaluate  # nothing where the plan leaves it out
     return replace(
         cell,
         id=digest([stages, cell.export, cell.parent, asked])[:16],
@@ -109,7 +112,9 @@ def _without_path(stage: tuple[str, ...]) -> list[str]:
 
 
 def _export(plan: Plan) -> tuple[str, ...]:
-    return ("--format", plan.export.format, "--precision", plan.export.precision)
+    export = plan.export
+    parity = ("--parity-images", str(export.parity_images)) if export.parity_images else ()
+    return ("--format", export.format, "--precision", export.precision, *parity)
 
 
 def _dense(plan: Plan, model: PlannedModel, data: DataSet, target: str, seed: int) -> Cell:
@@ -129,6 +134,7 @@ def _dense(plan: Plan, model: PlannedModel, data: DataSet, target: str, seed: in
         label="dense",
         stages=((*finetune, *training_options(plan.dense)),),
         export=_export(plan),
+        evaluate=runtime_options(plan.evaluate),
     )
 
 

@@ -13,6 +13,7 @@ from dgprune.recipe import (
     DistillRecipe,
     PruneRecipe,
     Recipe,
+    RuntimeRecipe,
     TrainRecipe,
 )
 from dgprune.schema import decode, nearest
@@ -66,6 +67,7 @@ class PlannedExport:
 
     format: str = "onnx"
     precision: str = "fp32"
+    parity_images: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +87,7 @@ class Plan:
     distill: DistillRecipe = DistillRecipe(weight=0.5, temperature=3.0)
     prune: tuple[PlannedPruning, ...] = ()
     export: PlannedExport = PlannedExport()
+    evaluate: RuntimeRecipe = RuntimeRecipe()
     bench: BenchRecipe | None = None
 
     @property
@@ -107,6 +110,7 @@ class Plan:
                 prune=grid,
                 recover=self.recovery,
                 distill=self.distill,
+                evaluate=self.evaluate,
                 bench=self.bench or BenchRecipe(batch=(1,), tier="smoke", threads=1),
             )
             for model in self.model

@@ -1,9 +1,9 @@
 """What a worker does with a cell: its commands, one after the other, as a user would type them."""
 
 import os
-import secrets
 import socket
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from dgprune.chain import Invoke
 from dgprune.errors import DgpruneError
 from dgprune.schema import file_sha256
 from dgprune.stage import Done
+from dgprune.store import write_bytes
 from dgprune.sweep.cells import DENSE, PREVIOUS, Cell
 from dgprune.sweep.made import Made, damage, files_of
 
@@ -99,11 +100,12 @@ def _run(task: Task, place: Place, invoke: Invoke) -> tuple[Made, bool]:
     if records.is_file():
         fresh.append(False)
     else:
-        # Several processes may evaluate one cell where a node was thought lost: the file is
-        # written apart and then takes its name, so that it is whole or absent.
-        scratch = records.with_name(f"{cell.id}.{secrets.token_hex(4)}.tmp")
-        step("evaluate", PREVIOUS, *domains, "--records", str(scratch))
-        scratch.replace(records)
+        # Several processes may evaluate one cell where a node was thought lost: each writes apart,
+        # out of reach of the others, which take away what killed ones left in the store.
+        with tempfile.TemporaryDirectory(prefix="dgprune-cell-") as scratch:
+            apart = Path(scratch) / records.name
+            step("evaluate", PREVIOUS, *domains, "--records", str(apart), *cell.evaluate)
+            write_bytes(records, apart.read_bytes())
     made = Made(
         checkpoint=checkpoint.name,
         artefact=artefact.name,

@@ -1,5 +1,7 @@
 """Guards and meters on files and a device that are made up, and what they void."""
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -126,14 +128,16 @@ def test_the_cpu_guard_is_content_where_the_kernel_tells_nothing(tmp_path: Path)
     assert guard.trouble() is None
 
 
-def nvml(reasons: int = 0, processes: int = 1, energy_mj: int = 5) -> Any:
+def nvml(reasons: int = 0, processes: Sequence[int] = (1,), energy_mj: int = 5) -> Any:
     return SimpleNamespace(
         nvmlClocksThrottleReasonHwSlowdown=8,
         nvmlClocksThrottleReasonHwThermalSlowdown=64,
         nvmlClocksThrottleReasonSwThermalSlowdown=32,
         nvmlClocksThrottleReasonHwPowerBrakeSlowdown=128,
         nvmlDeviceGetCurrentClocksThrottleReasons=lambda device: reasons,
-        nvmlDeviceGetComputeRunningProcesses=lambda device: [None] * processes,
+        nvmlDeviceGetComputeRunningProcesses=lambda device: [
+            SimpleNamespace(pid=p) for p in processes
+        ],
         nvmlDeviceGetTotalEnergyConsumption=lambda device: energy_mj,
         NVML_CLOCK_SM=1,
         NVML_TEMPERATURE_GPU=0,
@@ -171,7 +175,9 @@ def test_a_device_is_part_of_the_environment_and_its_state_of_a_process(
         (nvml(reasons=1), None),  # idle: no slowdown
         (nvml(reasons=32), "thermal slowdown"),
         (nvml(reasons=128), "power brake"),
-        (nvml(processes=2), "another process is on the device"),
+        (nvml(processes=(1, 2)), "another process is on the device"),
+        (nvml(processes=(1, os.getppid())), None),  # what started this one waits for it
+        (nvml(processes=(1, 2, os.getppid())), "another process is on the device"),
     ],
 )
 def test_the_guard_of_a_device_sees_slowdowns_and_others(library: Any, told: str | None) -> None:

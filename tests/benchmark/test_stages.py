@@ -168,6 +168,19 @@ def test_a_cell_of_which_every_process_dies_is_recorded_and_measured_again(
     assert [bool(record.replicas) for record in found] == [False, True]
 
 
+def test_a_cold_start_may_be_left_out(chain: TinyChain, tmp_path: Path) -> None:
+    spec = LatencySpec(
+        artefact=str(chain.pruned_artefact),
+        data=chain.data,
+        batch_sizes=(1,),
+        tier="smoke",
+        cold_start=False,
+    )
+    (entry,) = read_records(bench(spec, tmp_path / "r.jsonl").path)
+    assert isinstance(entry.record, LatencyRecord)
+    assert entry.record.replicas and not entry.record.cold and not entry.record.failures
+
+
 def test_a_cold_start_is_measured_of_each_arm(chain: TinyChain) -> None:
     for entry in read_records(chain.records):
         if isinstance(entry.record, LatencyRecord):

@@ -31,9 +31,10 @@ from dgprune.data import Preprocessing, Purpose, leave_one_out, load_images, ope
 from dgprune.data.images import Loading
 from dgprune.models import Transformer, create
 from pruning.batches import Cursor
+from pruning.device import pick_device
 from pruning.invariance import Batch
 from pruning.processes import ALONE
-from pruning.training import Task, Training, pick_device
+from pruning.training import Task, Training
 from pruning.training_spec import TrainSpec
 
 MODEL, WORKERS, STEPS, ROUNDS, KEPT = "vit_tiny_patch16_224", 2, 6, 12, 8

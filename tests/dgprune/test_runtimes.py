@@ -1,5 +1,6 @@
 """Opening a file to run it: what is refused in one line, and that runtimes agree."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,11 @@ from benchmark.latency import bench
 from benchmark.subject import open_subject
 from dgprune.artefact import open_artefact
 from dgprune.checkpoint import load_model, open_checkpoint
+from dgprune.environment import threads_here
 from dgprune.errors import DgpruneError
 from dgprune.records import LatencyRecord, RuntimeSpec, read_records
 from dgprune.runtimes.onnxruntime import OnnxRuntime, proof_of, require_own_data
-from dgprune.runtimes.opening import EXECUTES, loadable_of, runtime_spec
+from dgprune.runtimes.opening import EXECUTES, loadable_of, require_known, runtime_spec
 from tests.conftest import TinyChain
 
 IMAGES = np.random.default_rng(0).normal(size=(3, 3, 32, 32)).astype(np.float32)
@@ -207,3 +209,22 @@ def test_nodes_that_fall_to_the_cpu_are_seen_and_shapes_are_not(chain: TinyChain
     half = proof_of([*events, event("MatMul", cuda, "float16", "float16")], loadable)
     assert half.fallbacks == ("asked fp32, but of 2 layers run 1 in fp16",)
     assert proof_of([], loadable).fallbacks
+
+
+@pytest.mark.parametrize(("asked", "threads"), [("1", 1), ("", None), ("0", None), ("9999", None)])
+def test_what_is_not_timed_takes_all_cores_or_what_a_sweep_allots(
+    monkeypatch: pytest.MonkeyPatch, asked: str, threads: int | None
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    assert threads_here() == (threads or len(os.sched_getaffinity(0)))
+
+
+def test_a_recipe_may_not_name_a_runtime_that_is_none() -> None:
+    require_known(None, None)
+    require_known(None, "cuda")
+    require_known("torch", "cuda")
+    require_known("tensorrt", None)
+    with pytest.raises(DgpruneError, match="--runtime 'onnx' must be one of"):
+        require_known("onnx", None)
+    with pytest.raises(DgpruneError, match="--runtime openvino has no --provider 'cuda'"):
+        require_known("openvino", "cuda")

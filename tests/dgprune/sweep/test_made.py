@@ -2,16 +2,20 @@
 
 import json
 import os
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from dgprune.errors import DgpruneError
+from dgprune.stage import Done
+from dgprune.store import open_store
 from dgprune.sweep.journal import JOURNAL, read_journal
 from dgprune.sweep.made import Made, damage, files_of
-from dgprune.sweep.sweep import SweepSpec, plan_only
+from dgprune.sweep.sweep import SweepSpec, plan_only, sweep
 from tests.dgprune.sweep.test_sweep import Heard, lines_of, of, run, spec
-from tests.dgprune.sweep.trivial import calls
+from tests.dgprune.sweep.trivial import calls, invoke
 
 __all__ = ["spec"]
 
@@ -115,3 +119,20 @@ def test_a_journal_cannot_have_a_folder_outside_of_the_store_taken_away(
     journal.write_text(journal.read_text().replace(json.dumps(made.artefact), json.dumps(name), 1))
     with pytest.raises(DgpruneError, match=r":1: .*folder in the store"):
         run(spec)
+
+
+def tidies_up(arguments: Sequence[str]) -> Done:
+    """While a model is evaluated, another worker opens the same folder, as each does."""
+    done = invoke(arguments)
+    if arguments[0] == "evaluate":
+        store = Path(arguments[1]).parent
+        for folder in (store, store / "cells"):
+            open_store(folder)
+    return done
+
+
+def test_workers_do_not_take_each_others_records_away(spec: SweepSpec) -> None:
+    done = sweep(replace(spec, retries=0), tidies_up)
+    assert done.summary["failed"] == []
+    assert done.summary["done"] == done.summary["cells"]
+    assert not list((spec.out / "cells").glob("*.tmp"))

@@ -77,6 +77,17 @@ def test_a_pruning_has_a_budget_a_recovery_and_a_teacher_of_its_own(plan: Path) 
         read(changed(plan, "macs = [0.4, 0.6]", ""))
 
 
+def test_what_measures_accuracy_and_parity_may_be_chosen_and_makes_another_cell(plan: Path) -> None:
+    before = read(plan)
+    assert all(not cell.evaluate and "--parity-images" not in cell.export for cell in before)
+    text = plan.read_text()
+    plan.write_text(text + '[evaluate]\nruntime = "openvino"\n[export]\nparity_images = 8\n')
+    after = read(plan)
+    assert {cell.evaluate for cell in after} == {("--runtime", "openvino")}
+    assert {cell.export[-2:] for cell in after} == {("--parity-images", "8")}
+    assert not {cell.id for cell in before} & {cell.id for cell in after}
+
+
 def test_cells_asked_for_twice_are_one(plan: Path) -> None:
     assert len(read(changed(plan, "seeds = [0, 1]", "seeds = [0, 1, 0]"))) == len(read(plan))
 

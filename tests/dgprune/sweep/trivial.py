@@ -99,7 +99,7 @@ def _evaluate(artefact: str, records: Path) -> Done:
     append_lines(
         records, [json.dumps({"artefact": Path(artefact).name, "domain": d}) for d in "ab"]
     )
-    _log(records.parents[1], f"evaluate {Path(artefact).name}")
+    _log(Path(artefact).parent, f"evaluate {Path(artefact).name}")
     return Done(path=records, fresh=True)
 
 
