@@ -2,11 +2,13 @@
 
     python -m tests.benchmarks.base_speed make OUT [MODEL...]
     python -m tests.benchmarks.base_speed time OUT [MODEL...]
+    python -m tests.benchmarks.base_speed time-on-gpu OUT [MODEL...]
     python -m tests.benchmarks.base_speed page OUT FOLDER
 
 Random weights: the speed is that of trained ones on a CPU, and nothing is said about accuracy.
 `make` writes the files, `time` measures them with nothing else running (an hour a model) and goes
-on where it stopped, `page` writes FOLDER/README.md and the records.
+on where it stopped, `time-on-gpu` does so in fp16 and fp32 on CUDA, `page` writes FOLDER/README.md
+and the records.
 """
 
 import sys
@@ -31,7 +33,7 @@ PAPER = {"vit": "2.5x", "beit": "1.81x", "deit": "2.15x"}
 Cells = dict[tuple[str, str, int], Interval]  # label, runtime, batch size
 
 
-def files(out: Path, model: str) -> list[Path]:
+def files(out: Path, model: str, precision: str = "fp32") -> list[Path]:
     """The dense artefact, then the pruned ones; those that are there are not made again."""
     store, start = out / "store", ("--weights", "random", "--criterion", "l2", "--ratio", "0")
     dense = prune(store, model, *start)
@@ -40,7 +42,7 @@ def files(out: Path, model: str) -> list[Path]:
         for engine in ENGINES
         for ratio in RATIOS
     ]
-    return [export(store, checkpoint) for checkpoint in (dense, *cuts)]
+    return [export(store, made, precision=precision) for made in (dense, *cuts)]
 
 
 def measure(out: Path, model: str) -> None:
@@ -51,29 +53,48 @@ def measure(out: Path, model: str) -> None:
         timing.time(artefact)
 
 
+def measure_on_gpu(out: Path, model: str) -> None:
+    """Every file in fp16, then in fp32, on ONNX Runtime's CUDA provider."""
+    for precision in ("fp16", "fp32"):
+        dense, *cuts = files(out, model, precision)
+        records, batches = out / f"{model}-cuda.jsonl", (1, 32)
+        timing = Timing(
+            records=records,
+            baseline=dense,
+            batches=batches,
+            runtimes=("onnxruntime",),
+            provider="cuda",
+        )
+        for artefact in (dense, *cuts):
+            timing.time(artefact)
+
+
 def page(out: Path, folder: Path) -> None:
     """The table of what was measured so far, and its records."""
     folder.mkdir(parents=True, exist_ok=True)
     lines = [
         "# Speed at the paper's size",
         "",
-        "Base models at 224 px, random weights (nothing about accuracy), fp32, one thread; speed "
+        "Base models at 224 px, random weights (nothing about accuracy), one thread; speed "
         "over the dense file in the same run, with its 95 % interval. By torch-pruning unchanged "
         "(Hessian, global, as the paper) and by this project's default (Fisher on gates, "
         "isomorphic). The paper gives one number at 50 %, "
         + ", ".join(f"{speed} for {name}" for name, speed in PAPER.items())
         + ", and up to 23x at 95 %. Written by `python -m tests.benchmarks.base_speed`.",
     ]
-    for model in MODELS:
-        file = out / f"{model}.jsonl"
-        if file.exists():
-            (folder / file.name).write_bytes(file.read_bytes())
-            found = [entry.record for entry in read_records(file)]
-            lines += _table(model, [r for r in found if isinstance(r, LatencyRecord)])
+    names = [f"{model}{where}" for model in MODELS for where in ("", "-cuda")]
+    for file in (out / f"{name}.jsonl" for name in names):
+        if not file.exists():
+            continue
+        (folder / file.name).write_bytes(file.read_bytes())
+        found = [e.record for e in read_records(file) if isinstance(e.record, LatencyRecord)]
+        for precision in dict.fromkeys(record.subject.precision for record in found):
+            lines += _table(file.stem, [r for r in found if r.subject.precision == precision])
     (folder / "README.md").write_text("\n".join(lines) + "\n")
 
 
-def _table(model: str, timed: Sequence[LatencyRecord]) -> Iterator[str]:
+def _table(name: str, timed: Sequence[LatencyRecord]) -> Iterator[str]:
+    """The files of one model, precision and device."""
     cells: Cells = {}
     structures: dict[str, Structure] = {}
     for record in timed:
@@ -84,7 +105,9 @@ def _table(model: str, timed: Sequence[LatencyRecord]) -> Iterator[str]:
         structures[label] = record.subject.structure
     columns = sorted({(runtime, size) for _, runtime, size in cells})
     told = " | ".join(f"{runtime}, batch {size}" for runtime, size in columns)
-    yield from ("", f"## {model}", "", f"{timed[0].environment.cpu}.", "")
+    environment = timed[0].environment
+    where = environment.device.name if environment.device else environment.cpu
+    yield from ("", f"## {name}, {timed[0].subject.precision}", "", f"{where}.", "")
     yield f"| file | width | attention | MLP | MACs kept | fewer MACs | {told} |"
     yield f"| --- | ---: | ---: | ---: | ---: | ---: |{' --- |' * len(columns)}"
     dense = cost_of(structures["dense"]).macs_per_image
@@ -116,5 +139,6 @@ if __name__ == "__main__":
     if command == "page":
         page(Path(out_folder), Path(arguments[0]))
     else:
+        work = {"make": files, "time": measure, "time-on-gpu": measure_on_gpu}[command]
         for name in arguments or MODELS:
-            (measure if command == "time" else files)(Path(out_folder), name)
+            work(Path(out_folder), name)

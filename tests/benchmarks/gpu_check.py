@@ -4,8 +4,8 @@
 
 DATA is a folder `domain/class/image` whose last domain is held out; WEIGHTS are those of MODEL
 (or "random"). In this order: the tests marked `gpu`; ONNX Runtime on CUDA, dense against pruned in
-every precision, batch by batch, with the A/A control; PyTorch, eager and compiled; fine-tuning at
-224 px; its speed beside the plain loop. Each part goes on where it stopped, and none begins after
+every precision, batch by batch, with the A/A control; PyTorch, eager and compiled; the speed of a
+training beside the plain loop; fine-tuning at 224 px; a Base model cut by both engines. Each part goes on where it stopped, and none begins after
 MINUTES. Records go to OUT/records.jsonl, what failed to OUT/failed.txt.
 """
 
@@ -20,9 +20,10 @@ import torch
 from dgprune.cli import invoke
 from dgprune.data import open_data
 from dgprune.errors import DgpruneError
+from tests.benchmarks.base_speed import measure_on_gpu
 from tests.benchmarks.training_speed import measure
 
-MODEL, PIXELS = "vit_tiny_patch16_224", "224"
+MODEL, PIXELS, BASE = "vit_tiny_patch16_224", "224", "vit_base_patch16_224"
 BATCHES = "1,8,32,128"
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 Part = tuple[str, Callable[[], object]]
@@ -63,13 +64,13 @@ def parts(data: str, weights: str, out: Path) -> Iterator[Part]:
         healed = str(invoke(["finetune", cut, *where, *again]).path)
         invoke(["evaluate", healed, "--data", data, "--target", target, *records])
 
-    yield "fine-tuning at 224 px", trained
-
     def fast() -> None:
         if measure(Path(data)):
             raise DgpruneError("a bound of make bench-training is missed; its table says which")
 
     yield "speed of a training beside the plain loop", fast
+    yield "fine-tuning at 224 px", trained
+    yield f"{BASE} by both engines", lambda: measure_on_gpu(out, BASE)
 
 
 def _onnx(

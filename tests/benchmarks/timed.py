@@ -22,10 +22,12 @@ def prune(out: Path, model: str, *more: str) -> Path:
     return Path(invoke(["prune", model, *where, *more]).path)
 
 
-def export(out: Path, checkpoint: Path, form: str = "onnx") -> Path:
-    """Its artefact of the format `form`, in fp32."""
-    where = ("--data", DATA, "--out", str(out), "--format", form, "--parity-images", "16")
-    return Path(invoke(["export", str(checkpoint), *where, "--quiet"]).path)
+def export(out: Path, checkpoint: Path, form: str = "onnx", precision: str = "fp32") -> Path:
+    """Its artefact of the format `form`."""
+    where = ("--data", DATA, "--out", str(out), "--format", form, "--precision", precision)
+    return Path(
+        invoke(["export", str(checkpoint), *where, *("--parity-images", "16", "--quiet")]).path
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +38,7 @@ class Timing:
     baseline: Path
     batches: Sequence[int] = (1,)
     runtimes: Sequence[str] = ("onnxruntime", "openvino")
+    provider: str = "cpu"
     tier: str = "smoke"
 
     def time(self, artefact: Path) -> None:
@@ -52,8 +55,8 @@ class Timing:
             f"timing {artefact.name} on {runtime}, batch {', '.join(map(str, sizes))}", flush=True
         )
         command = ["bench", str(artefact), "--baseline", str(self.baseline), "--data", DATA]
-        command += ["--runtime", runtime, "--tier", self.tier, "--quiet"]
-        command += ["--batch", ",".join(map(str, sizes)), "--records", str(self.records)]
+        command += ["--runtime", runtime, "--provider", self.provider, "--tier", self.tier]
+        command += ["--batch", ",".join(map(str, sizes)), "--records", str(self.records), "--quiet"]
         invoke(command)
 
     def _known(self) -> set[Cell]:
