@@ -3,10 +3,11 @@
     python -m tests.benchmarks.gpu_check DATA WEIGHTS.safetensors OUT [MINUTES]
 
 DATA is a folder `domain/class/image` whose last domain is held out; WEIGHTS are those of MODEL
-(or "random"). In this order: the tests marked `gpu`; ONNX Runtime on CUDA, dense against pruned in
-every precision, batch by batch, with the A/A control; PyTorch, eager and compiled; the speed of a
-training beside the plain loop; fine-tuning at 224 px; a Base model cut by both engines. Each part goes on where it stopped, and none begins after
-MINUTES. Records go to OUT/records.jsonl, what failed to OUT/failed.txt.
+(or "random"). In this order: the tests marked `gpu` and those of pruning; ONNX Runtime on CUDA,
+dense against pruned in every precision, batch by batch, with the A/A control; PyTorch, eager and
+compiled; the speed of a training beside the plain loop; fine-tuning at 224 px; a Base model cut by
+both engines. Each part goes on where it stopped, and none begins after MINUTES. Records go to
+OUT/records.jsonl, those of the Base model beside it, what failed to OUT/failed.txt.
 """
 
 import subprocess
@@ -36,7 +37,8 @@ def parts(data: str, weights: str, out: Path) -> Iterator[Part]:
     where = ("--data", data, "--target", target, "--out", store)
 
     def tests() -> None:
-        subprocess.run([sys.executable, "-m", "pytest", "-q", "-m", "gpu", "tests"], check=True)
+        for what in (("-m", "gpu", "tests"), ("tests/pruning",)):  # which trains on the GPU here
+            subprocess.run([sys.executable, "-m", "pytest", "-q", *what], check=True)
 
     yield "the tests that need a GPU", tests
     # Weights do not matter for time: what is timed first need not wait for training.
