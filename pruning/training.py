@@ -151,6 +151,8 @@ class Training:
             loss = self.captured(batch)
         else:
             loss = self._gradients(batch, count)
+            if self.captured is not None and self.captured.failure and not self.cursor.step:
+                self.progress.line(f"no CUDA graph of a step: {self.captured.failure}")
         self.processes.add_up_gradients(self.trained)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.spec.clip_norm)
         self.optimiser.step()

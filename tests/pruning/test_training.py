@@ -9,8 +9,11 @@ import torch
 from dgprune.checkpoint import load_model, open_checkpoint
 from dgprune.errors import DgpruneError
 from dgprune.models import create
+from dgprune.progress import Plain
 from dgprune.source import SourceSpec
+from pruning import training
 from pruning.augmentation import KINDS, augment, mix_amplitudes
+from pruning.captured import Captured
 from pruning.finetune_checkpoint import FinetuneSpec, finetune
 from pruning.optimiser import Schedule
 from pruning.training import Task, train
@@ -38,6 +41,23 @@ def test_the_same_seed_gives_the_same_numbers(task: Task) -> None:
     one, other = (train(fresh(), task, SPEC) for _ in range(2))  # type: ignore[arg-type]
     assert one[1] == other[1]
     assert all(torch.equal(one[0][key], other[0][key]) for key in one[0])
+
+
+def test_steps_that_cannot_be_recorded_are_computed_one_by_one(
+    task: Task, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    expected = train(fresh(), task, SPEC)  # type: ignore[arg-type]
+    monkeypatch.setattr(training, "can_capture", lambda *_: True)
+    monkeypatch.setattr(Captured, "_record", refuse)
+    found = train(fresh(), task, SPEC, Plain())  # type: ignore[arg-type]
+    assert found[1] == expected[1]
+    assert all(torch.equal(found[0][key], value) for key, value in expected[0].items())
+    told = capsys.readouterr().err
+    assert told.count("no CUDA graph of a step: out of memory") == 1
+
+
+def refuse(captured: Captured, batch: object) -> None:
+    raise RuntimeError("out of memory\nmore about it")
 
 
 def test_bf16_on_a_cpu_takes_plain_attention_for_the_training_only(
