@@ -53,8 +53,13 @@ def by_hand(data: Path, store: Path) -> bytes:
 
 
 def test_real_cells_leave_the_records_of_the_commands(
-    plan: Path, data_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    plan: Path,
+    data_folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as many as a cell gets: records name them
     out = tmp_path / "out"
     command = ["sweep", str(plan), "--out", str(out), "--json"]
     assert cli._exit_code(command) == 0
