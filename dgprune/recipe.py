@@ -1,6 +1,7 @@
 """A recipe: the whole chain in one TOML file, with every choice written out."""
 
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -224,7 +225,8 @@ def _parse(text: str, where: str) -> Recipe:
     except tomllib.TOMLDecodeError as error:
         raise DgpruneError(f"{where} is not TOML: {error}") from None
     recipe: Recipe = decode(Recipe, value, where=where)
-    _require_protocol(recipe, where)
+    held_out = () if recipe.target is None else (recipe.target,)
+    require_protocol(recipe.protocol, "target", held_out, where)
     for entry in recipe.prune:
         entry.require_budget(where)
     if not recipe.cells():
@@ -232,19 +234,16 @@ def _parse(text: str, where: str) -> Recipe:
     return recipe
 
 
-def _require_protocol(recipe: Recipe, where: str) -> None:
+def require_protocol(protocol: str, key: str, given: Sequence[str], where: str) -> None:
+    """Raises DgpruneError unless `key` names what is held out just where `protocol` holds some."""
     from dgprune.data.split import PAPER_LIKE, PROTOCOLS  # images take a while to import
 
-    if recipe.protocol not in PROTOCOLS:
+    if protocol not in PROTOCOLS:
         raise DgpruneError(
-            f"{where}: protocol {recipe.protocol!r} must be one of {', '.join(PROTOCOLS)}"
-            f"{nearest(recipe.protocol, PROTOCOLS)}"
+            f"{where}: protocol {protocol!r} must be one of {', '.join(PROTOCOLS)}"
+            f"{nearest(protocol, PROTOCOLS)}"
         )
-    if recipe.protocol == PAPER_LIKE and recipe.target is not None:
-        raise DgpruneError(
-            f"{where}: protocol {PAPER_LIKE} holds no domain out; remove target = {recipe.target!r}"
-        )
-    if recipe.protocol != PAPER_LIKE and recipe.target is None:
-        raise DgpruneError(
-            f"{where}: key 'target' is missing; add it, or protocol = \"{PAPER_LIKE}\""
-        )
+    if (protocol == PAPER_LIKE) == bool(given):
+        none = f"protocol {PAPER_LIKE} holds no domain out; remove {key} = {', '.join(given)}"
+        some = f'key {key!r} is missing; add it, or protocol = "{PAPER_LIKE}"'
+        raise DgpruneError(f"{where}: {none if given else some}")

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from dgprune.data.split import setting_of
 from dgprune.lineage import chosen_by_oracle
 from dgprune.missing import Missing, read_all
 from dgprune.records import Entry, Subject
@@ -74,7 +75,9 @@ def missing_notes(missing: Sequence[Missing]) -> list[str]:
 
 
 def _names(found: Sequence[Missing]) -> str:
-    names = [f"{one.recipe_name}, {one.target} held out, seed {one.seed}" for one in found[:_NAMES]]
+    names = [
+        f"{one.recipe_name}, {setting_of(one.target)}, seed {one.seed}" for one in found[:_NAMES]
+    ]
     rest = len(found) - len(names)
     return "; ".join([*names, *([f"and {rest} more"] if rest else [])])
 

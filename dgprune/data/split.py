@@ -32,6 +32,11 @@ def protocol_of(target: str) -> Protocol:
     return LEAVE_ONE_OUT if target else PAPER_LIKE
 
 
+def setting_of(target: str) -> str:
+    """What a person reads of the protocol: the domain that is held out, or that none is."""
+    return f"{target} held out" if target else PAPER_LIKE
+
+
 @dataclass(frozen=True, kw_only=True)
 class Split:
     """What is trained on, what selects, and what is held out, which neither may see.

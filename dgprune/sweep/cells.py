@@ -13,6 +13,7 @@ from dgprune.chain import (
     training_options,
 )
 from dgprune.data import DataSet, open_data
+from dgprune.data.split import PAPER_LIKE, setting_of
 from dgprune.errors import DgpruneError
 from dgprune.recipe import PlannedBudget
 from dgprune.schema import digest, file_sha256
@@ -28,7 +29,8 @@ class Cell:
 
     `stages` are commands without what is equal for a whole sweep (data, store); in them `{dense}`
     stands for the checkpoint of the cell `parent`, `{previous}` for what the stage before made.
-    `recipe` is equal for cells that differ in target and seed only.
+    `recipe` is equal for cells that differ in target and seed only. `target` is "" where no domain
+    is held out, under the protocol paper-like.
     """
 
     id: str
@@ -53,8 +55,12 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """What a person reads: model, held-out domain, seed, pruning."""
-        return f"{self.model}, {self.target} held out, seed {self.seed}: {self.label}"
+        """What a person reads: model, held-out domain or protocol, seed, pruning."""
+        return f"{self.model}, {setting_of(self.target)}, seed {self.seed}: {self.label}"
+
+    def where(self) -> tuple[str, ...]:
+        """The options that name the protocol: its held-out domain where it has one."""
+        return ("--target", self.target) if self.target else ("--protocol", PAPER_LIKE)
 
 
 def cells_of(plan: Plan, *, skip_bad_images: bool = False) -> list[Cell]:
@@ -76,6 +82,8 @@ def cells_of(plan: Plan, *, skip_bad_images: bool = False) -> list[Cell]:
 
 
 def _targets(plan: Plan, data: DataSet) -> tuple[str, ...]:
+    if not plan.targets:
+        return ("",)  # as in an Origin: paper-like
     targets = data.domains if plan.targets == (ALL,) else plan.targets
     for target in targets:
         data.of_domain(target)

@@ -15,6 +15,7 @@ from dgprune.recipe import (
     Recipe,
     RuntimeRecipe,
     TrainRecipe,
+    require_protocol,
 )
 from dgprune.schema import decode, nearest
 
@@ -74,12 +75,14 @@ class PlannedExport:
 class Plan:
     """Models x targets x seeds, each dense and under every pruning.
 
-    `targets` of "all" are all domains of the data. Without `prune`, or with an empty list in it,
-    models stay dense, and need no `recover`; without `bench` no latency is measured.
+    `targets` of "all" are all domains of the data; the protocol paper-like holds none out, so that
+    it has no `targets`. Without `prune`, or with an empty list in it, models stay dense, and need
+    no `recover`; without `bench` no latency is measured.
     """
 
     data: str
-    targets: tuple[str, ...]
+    targets: tuple[str, ...] = ()
+    protocol: str = "leave-one-domain-out"
     seeds: tuple[int, ...]
     model: tuple[PlannedModel, ...]
     dense: TrainRecipe
@@ -104,7 +107,8 @@ class Plan:
                 weights=model.weights,
                 image_size=model.image_size,
                 data=self.data,
-                target=self.targets[0],
+                target=next(iter(self.targets), None),
+                protocol=self.protocol,
                 seed=seed,
                 dense=self.dense,
                 prune=grid,
@@ -143,7 +147,8 @@ def read_plan(path: Path) -> Plan:
 
 
 def _check(plan: Plan, where: str) -> None:
-    for key in ("model", "targets", "seeds"):
+    require_protocol(plan.protocol, "targets", plan.targets, where)
+    for key in ("model", "seeds"):
         if not getattr(plan, key):
             raise DgpruneError(f"{where}: {key} is empty; name one or more")
     for part in plan.prune:

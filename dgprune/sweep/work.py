@@ -82,7 +82,7 @@ def _run(task: Task, place: Place, invoke: Invoke) -> tuple[Made, bool]:
     """What the cell made, and whether every stage was new."""
     cell, store = task.cell, Path(place.store)
     data = ("--data", place.data, *(["--skip-bad-images"] if place.skip_bad_images else []))
-    domains = (*data, "--target", cell.target)
+    domains = (*data, *cell.where())
     into, seed = ("--out", place.store), ("--seed", str(cell.seed))
     folders = {DENSE: str(store / task.dense)} if task.dense else {}
     fresh: list[bool] = []

@@ -291,7 +291,7 @@ def test_a_recipe_may_name_its_protocol(name: str, tmp_path: Path) -> None:
     ("lines", "says"),
     [
         ([], "key 'target' is missing; add it, or protocol = \"paper-like\""),
-        (['protocol = "paper-like"', 'target = "x"'], "holds no domain out; remove target = 'x'"),
+        (['protocol = "paper-like"', 'target = "x"'], "holds no domain out; remove target = x"),
         (['protocol = "paper-lik"'], "did you mean 'paper-like'"),
     ],
 )

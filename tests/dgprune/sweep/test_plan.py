@@ -88,6 +88,17 @@ def test_what_measures_accuracy_and_parity_may_be_chosen_and_makes_another_cell(
     assert not {cell.id for cell in before} & {cell.id for cell in after}
 
 
+def test_a_plan_under_the_paper_like_protocol_holds_no_domain_out(plan: Path) -> None:
+    cells = read(changed(plan, 'targets = ["all"]', 'protocol = "paper-like"'))
+    assert len(cells) == 2 * (1 + 2)
+    assert {cell.where() for cell in cells} == {("--protocol", "paper-like")}
+    assert all("32 px, paper-like, seed " in cell.name for cell in cells)
+    held_out = read(plan)
+    assert held_out[0].where() == ("--target", "domain0")
+    assert "32 px, domain0 held out, seed 0" in held_out[0].name
+    assert not {cell.id for cell in cells} & {cell.id for cell in held_out}
+
+
 def test_cells_asked_for_twice_are_one(plan: Path) -> None:
     assert len(read(changed(plan, "seeds = [0, 1]", "seeds = [0, 1, 0]"))) == len(read(plan))
 
@@ -141,6 +152,9 @@ def test_weights_count_by_their_bytes_and_not_by_their_path(plan: Path, tmp_path
         ("refit = false", 'refit = true\nengine = "torch-pruning"', "refit = false"),
         ("seeds = [0, 1]", "seeds = []", "seeds empty"),
         ('["all"]', '["all", "domain1"]', "targets"),
+        ('targets = ["all"]', "", "key 'targets' is missing; add it, or protocol"),
+        ("seeds =", 'protocol = "paper-like"\nseeds =', "remove targets = all"),
+        ("seeds =", 'protocol = "paper"\nseeds =', "did you mean 'paper-like'"),
         ("epochs = 1", "epochs = ", "TOML line"),
     ],
 )
