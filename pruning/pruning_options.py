@@ -37,7 +37,7 @@ StepLr = Annotated[
     float | None, typer.Option(help="Learning rate between --steps (default: 1e-4).")
 ]
 Augmentation = Annotated[
-    str | None, typer.Option(help="Between --steps: photo, glyph, none (default: photo).")
+    str | None, typer.Option(help="Between --steps: photo, style, glyph, none (default: photo).")
 ]
 Align = Annotated[str | None, typer.Option(help="Multiples, such as width=32,head_dim=8,mlp=32.")]
 Floor = Annotated[

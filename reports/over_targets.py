@@ -33,11 +33,16 @@ class Measured:
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """All files of one recipe, by target and seed; `seeds` of them were asked for a target."""
+    """All files of one recipe, by target and seed; `seeds` of them were asked for a target.
+
+    One that is `alone` was tried with a single target and seed, where others have more: nothing
+    shows that it was asked for elsewhere, so that it counts as no missing file.
+    """
 
     name: str
     targets: tuple[str, ...]
     seeds: int
+    alone: bool = False
     files: dict[tuple[str, str], Measured] = field(default_factory=dict)
 
     def over_seeds(self, target: str) -> Average:
@@ -114,7 +119,17 @@ class Grid:
     @property
     def missing(self) -> int:
         """Files that were asked for and are not there, over all recipes."""
-        return sum(line.missing for line in self.lines)
+        return sum(line.missing for line in self.lines if not line.alone)
+
+    @property
+    def asked(self) -> int:
+        """Files that were asked for, over all recipes."""
+        return sum(line.asked for line in self.lines if not line.alone)
+
+    @property
+    def alone(self) -> int:
+        """Recipes that were tried with a single target and seed."""
+        return sum(line.alone for line in self.lines)
 
 
 def grids(tables: Sequence[Table], missing: Sequence[Missing] = ()) -> list[Grid]:
@@ -173,7 +188,13 @@ def _grid(group: Sequence[tuple[Row, Table]], missing: Sequence[Missing]) -> Gri
         domains=len({*targets, *(domain for _, table in group for domain in table.domains)}),
         seeds=seeds,
         lines=tuple(
-            Line(name=names[key], targets=targets, seeds=seeds, files=files.get(key, {}))
+            Line(
+                name=names[key],
+                targets=targets,
+                seeds=seeds,
+                alone=len(asked[key]) == 1 < len(targets) * seeds,
+                files=files.get(key, {}),
+            )
             for key in sorted(asked, key=lambda key: order[key])
         ),
         published=published_for(first.subject.origin.data_name, len(first.subject.origin.classes)),

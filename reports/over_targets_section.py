@@ -49,8 +49,8 @@ def average_header(grid: Grid) -> str:
 
 def _text(grid: Grid) -> str:
     """How to read it; what is missing, first of all."""
-    asked = sum(line.asked for line in grid.lines)
-    counted = f"Missing: {grid.missing} of {asked} files" if grid.missing else "Nothing missing"
+    lacking = f"Missing: {grid.missing} of {grid.asked} files"
+    counted = lacking if grid.missing else "Nothing missing"
     spread = (
         f"mean and standard deviation over {grid.seeds} seeds; limits are Student's t over seeds, "
         "each seed's mean over targets being one value"
@@ -67,6 +67,8 @@ def _text(grid: Grid) -> str:
             " Published rows are other models, inputs and training budgets, leave-one-domain-out "
             "with source validation; their average is always over all four targets."
         )
+    if grid.alone:
+        found += f" {grid.alone} recipe(s) tried with one target and seed count as none missing."
     if grid.replaced:
         found += f" {grid.replaced} file(s) of the same recipe and seed gave way to a newer one."
     return found
@@ -78,12 +80,19 @@ def _cells(line: Line, grid: Grid) -> tuple[str, ...]:
     told = missing_text(line.missing, line.asked)
     return (
         line.name,
-        *(_cell(line.over_seeds(target)) for target in grid.targets),
-        told if line.missing else _cell(overall),
+        *(_on_target(line, target) for target in grid.targets),
+        DASH if line.alone else told if line.missing else _cell(overall),
         *((_limits(interval),) if grid.seeds > 1 else ()),
         f"{worst[0]} {percent(worst[1])}" if worst else DASH,
         DASH if line.over_dense is None else points_interval(line.over_dense),
     )
+
+
+def _on_target(line: Line, target: str) -> str:
+    if not line.alone:
+        return _cell(line.over_seeds(target))
+    found = [m.accuracy for (name, _), m in line.files.items() if name == target]
+    return percent(found[0]) if found else DASH
 
 
 def _cell(seen: Average) -> str:

@@ -69,6 +69,16 @@ def test_a_missing_cell_is_counted_and_nothing_is_averaged_without_it() -> None:
     assert text.startswith("Missing: 1 of 12 files")
 
 
+def test_a_recipe_of_one_target_and_seed_counts_as_none_missing() -> None:
+    entries = [*files("dense", DENSE), *files("l1", {("b", 1): 3})]
+    (text,) = (s.text for s in over_targets_sections(tables(entries)))
+    assert text.startswith("Nothing missing")
+    assert "1 recipe(s) tried with one target and seed count as none missing." in text
+    alone = section(entries)["l1"]
+    assert [alone[key] for key in ("a", "b", "c")] == ["–", "30.0 %", "–"]
+    assert (alone["average of 3"], alone["over dense, points"]) == ("–", "–")
+
+
 def test_a_whole_target_that_is_missing_is_counted_too() -> None:
     part = {key: hits for key, hits in L1.items() if key[0] != "c"}
     found = section([*files("dense", DENSE), *files("l1", part)])
