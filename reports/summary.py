@@ -29,7 +29,7 @@ def sentences(table: Table) -> list[str]:
     setting = table.setting
     if dense is not None and dense.held_out is not None:
         found.append(
-            f"Dense reaches {percent(dense.held_out.accuracy)} on {setting.phrase} "
+            f"Dense{_lower(dense)} reaches {percent(dense.held_out.accuracy)} on {setting.phrase} "
             f"({percent(dense.source_accuracy)} on {setting.validation}) "
             f"with {dense.cost.macs_per_image / 1e6:.1f} million multiply-accumulates an image."
         )
@@ -49,13 +49,20 @@ def _best_of(rows: list[Row], setting: Setting) -> str:
     if len(rows) > 1:
         chosen += f" has the best {setting.validation} and"
     interval = cell.interval
+    over = f" over dense{_lower(best)}" if _lower(best) else ""
     return (
-        f"At {best.budget_text}, {chosen} "
+        f"At {best.budget_text}{_lower(best)}, {chosen} "
         f"keeps {percent(best.held_out.accuracy)} "
-        f"on {setting.target or setting.phrase} at {interval.estimate:.2f}x "
+        f"on {setting.target or setting.phrase} at {interval.estimate:.2f}x{over} "
         f"on {runtime_name(cell)}, batch {size}, "
         f"95 % interval {interval.low:.2f} to {interval.high:.2f}."
     )
+
+
+def _lower(row: Row) -> str:
+    """The precision of a file where it is not the usual one: dense has the same."""
+    precision = row.subject.precision
+    return "" if precision == "fp32" else f" in {precision}"
 
 
 def runtime_name(cell: SpeedCell) -> str:

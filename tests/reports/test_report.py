@@ -207,6 +207,21 @@ def test_the_file_named_in_words_is_chosen_by_source_validation(chain: TinyChain
     assert "batch 1, 95 % interval" in text
 
 
+def test_words_say_in_which_precision_both_arms_are(chain: TinyChain, tmp_path: Path) -> None:
+    def lower(record: Record) -> Record:
+        found = replace(record, subject=replace(record.subject, precision="int8"))
+        if isinstance(found, LatencyRecord) and found.baseline is not None:
+            return replace(found, baseline=replace(found.baseline, precision="int8"))
+        return found
+
+    (plain,) = tables(read_records(chain.records))
+    assert not any("fp32" in line for line in sentences(plain))
+    (table,) = tables(read_records(changed(chain, tmp_path / "r.jsonl", lower)))
+    first, *others = sentences(table)
+    assert first.startswith("Dense in int8 reaches ")
+    assert others and all("x over dense in int8 on " in line for line in others)
+
+
 def test_a_folder_of_something_else_and_an_empty_file_are_refused(
     chain: TinyChain, tmp_path: Path
 ) -> None:
