@@ -4,7 +4,7 @@ from collections import Counter
 
 from reports.rows import Row, Table
 from reports.section import DASH as DASH
-from reports.setting import Setting
+from reports.setting import seed_of
 from reports.speed import SpeedCell
 
 ONE_SEED = (
@@ -29,34 +29,49 @@ def sentences(table: Table) -> list[str]:
     setting = table.setting
     if dense is not None and dense.held_out is not None:
         found.append(
-            f"Dense{_lower(dense)} reaches {percent(dense.held_out.accuracy)} on {setting.phrase} "
+            f"Dense{_lower(dense)}{_seed(dense, table)} reaches "
+            f"{percent(dense.held_out.accuracy)} on {setting.phrase} "
             f"({percent(dense.source_accuracy)} on {setting.validation}) "
             f"with {dense.cost.macs_per_image / 1e6:.1f} million multiply-accumulates an image."
         )
     for budget in sorted({row.budget for row in table.rows if row.criterion != "dense"}):
         rows = [row for row in table.rows if row.budget == budget and row.held_out and row.speed]
         if rows:
-            found.append(_best_of(rows, setting))
+            found.append(_best_of(rows, table))
     return found
 
 
-def _best_of(rows: list[Row], setting: Setting) -> str:
+def _best_of(rows: list[Row], table: Table) -> str:
+    setting = table.setting
     best = max(rows, key=lambda row: row.source_accuracy or 0.0)
     assert best.held_out is not None
     size = min(best.speed)
     cell = best.speed[size]
-    chosen = best.criterion
+    chosen = f"{best.criterion}{_seed(best, table)}"
     if len(rows) > 1:
         chosen += f" has the best {setting.validation} and"
     interval = cell.interval
     over = f" over dense{_lower(best)}" if _lower(best) else ""
     return (
         f"At {best.budget_text}{_lower(best)}, {chosen} "
-        f"keeps {percent(best.held_out.accuracy)} "
+        f"keeps {percent(best.held_out.accuracy)}{_dense_of_seed(best, table)} "
         f"on {setting.target or setting.phrase} at {interval.estimate:.2f}x{over} "
         f"on {runtime_name(cell)}, batch {size}, "
         f"95 % interval {interval.low:.2f} to {interval.high:.2f}."
     )
+
+
+def _seed(row: Row, table: Table) -> str:
+    """The training seed, where the table has dense models of several."""
+    return f" (seed {seed_of(row.subject)})" if len(table.dense_by_seed) > 1 else ""
+
+
+def _dense_of_seed(row: Row, table: Table) -> str:
+    """What the dense model of the same seed reaches, where another seed's stands in the text."""
+    dense = table.dense_by_seed.get(seed_of(row.subject), [])
+    if len(table.dense_by_seed) == 1 or len(dense) != 1 or dense[0].held_out is None:
+        return ""
+    return f" (dense of that seed {percent(dense[0].held_out.accuracy)})"
 
 
 def _lower(row: Row) -> str:

@@ -222,6 +222,15 @@ def test_words_say_in_which_precision_both_arms_are(chain: TinyChain, tmp_path: 
     assert others and all("x over dense in int8 on " in line for line in others)
 
 
+def test_words_over_several_seeds_set_a_file_beside_dense_of_its_own_seed() -> None:
+    published = Path(__file__).parents[2] / "reports" / "published" / "deit-tiny-three-seeds"
+    found = tables(read_records(published / "records.jsonl"))
+    text = next(" ".join(sentences(t)) for t in found if "cartoon held out" in t.title and t.dense)
+    assert "Dense (seed 0) reaches 68.4 %" in text
+    assert "fisher isomorphic (seed 1) has the best source validation" in text
+    assert "keeps 68.6 % (dense of that seed 69.4 %) on cartoon" in text
+
+
 def test_a_folder_of_something_else_and_an_empty_file_are_refused(
     chain: TinyChain, tmp_path: Path
 ) -> None:
