@@ -192,7 +192,7 @@ def _grid(group: Sequence[tuple[Row, Table]], missing: Sequence[Missing]) -> Gri
                 name=names[key],
                 targets=targets,
                 seeds=seeds,
-                alone=len(asked[key]) == 1 < len(targets) * seeds,
+                alone=len(asked[key]) == len(files.get(key, {})) == 1 < len(targets) * seeds,
                 files=files.get(key, {}),
             )
             for key in sorted(asked, key=lambda key: order[key])

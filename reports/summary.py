@@ -67,7 +67,7 @@ def _seed(row: Row, table: Table) -> str:
 
 
 def _dense_of_seed(row: Row, table: Table) -> str:
-    """What the dense model of the same seed reaches, where another seed's stands in the text."""
+    """What the dense model of the same seed reaches, where the table has several seeds."""
     dense = table.dense_by_seed.get(seed_of(row.subject), [])
     if len(table.dense_by_seed) == 1 or len(dense) != 1 or dense[0].held_out is None:
         return ""

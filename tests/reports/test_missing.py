@@ -70,6 +70,13 @@ def test_one_file_of_several_that_were_asked_has_the_table_too() -> None:
     assert grid_of(entries, [missing("dense", "b", 0, entries[0].record.subject)]).missing == 1
 
 
+def test_a_lost_file_counts_where_it_is_all_that_was_asked_of_its_recipe() -> None:
+    entries = files("dense", {("a", 0): 6, ("b", 0): 6})
+    assert grid_of(entries, []).missing == 0
+    grid = grid_of(entries, [missing("l2", "a", 0)])
+    assert (grid.missing, grid.alone) == (2, 0)
+
+
 @pytest.mark.parametrize(
     "other",
     [
