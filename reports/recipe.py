@@ -109,7 +109,7 @@ def made_by_recipe(subject: Subject) -> MadeBy:
 
 def _asked(step: LineageStep) -> Json:
     """A step's spec without what names one seed, one target or one file."""
-    spec = {key: value for key, value in step.spec.items() if key not in _OF_A_FILE}
+    spec = _without_the_file(step.spec)
     if step.spec.get("teacher"):
         spec["with a teacher"] = True
     if step.spec.get("weights") == "random":  # then they are the seed's
@@ -117,6 +117,15 @@ def _asked(step: LineageStep) -> Json:
     if "speedup" in spec:  # then the plan was searched, for one model
         spec.pop("plan", None)
     return spec
+
+
+def _without_the_file(spec: Json) -> Json:
+    """Also in what stands inside it: the training between two cuts has a seed as well."""
+    return {
+        key: _without_the_file(value) if isinstance(value, dict) else value
+        for key, value in spec.items()
+        if key not in _OF_A_FILE
+    }
 
 
 def criterion_of(subject: Subject) -> str:

@@ -56,6 +56,23 @@ def test_averages_spread_and_worst_target_by_hand() -> None:
     assert dense.over_dense is None
 
 
+def test_the_seed_of_the_training_between_two_cuts_makes_no_other_recipe() -> None:
+    def in_steps(lr: float) -> list[Entry]:
+        right = dict.fromkeys("ab", 7)
+        return [
+            entry
+            for target in "ab"
+            for seed in (0, 1)
+            for entry in entries_of(
+                "l1", target, seed, right, {"between": {"learning_rate": lr, "seed": seed}}
+            )
+        ]
+
+    (line,) = grid_of(in_steps(1e-4)).lines
+    assert line.over_targets.values == pytest.approx((0.7, 0.7))
+    assert len(grid_of(in_steps(1e-4), in_steps(2e-4)).lines) == 2
+
+
 def test_a_missing_cell_is_counted_and_nothing_is_averaged_without_it() -> None:
     part = {key: hits for key, hits in L1.items() if key != ("c", 1)}
     found = section([*files("dense", DENSE), *files("l1", part)])
