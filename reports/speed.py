@@ -1,7 +1,8 @@
 """Speedups as cells of a table, and which of them may stand in one."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from dgprune.errors import DgpruneError
 from dgprune.judgement import doubts, interval_of, judge
@@ -35,10 +36,19 @@ def require_one_machine(cells: Sequence[SpeedCell]) -> None:
     """Speedups stand in one table only where machine, libraries and runtime are the same."""
     for part in ("environment", "runtime"):
         found = [getattr(_settled(cell.record), part) for cell in cells]
-        if any(other != found[0] for other in found):
+        other = next((it for it in found if it != found[0]), None)
+        if other is not None:
             raise DgpruneError(
-                f"the records were timed with more than one {part}; report them apart"
+                f"the records were timed with more than one {part}, differing in "
+                f"{', '.join(_differing(found[0], other))}; report them apart, or move their "
+                "file away and measure again"
             )
+
+
+def _differing(one: Any, other: Any) -> list[str]:
+    """The names of the fields in which two of a kind differ."""
+    names = [field.name for field in fields(one)]
+    return [name for name in names if getattr(one, name) != getattr(other, name)]
 
 
 def _settled(record: LatencyRecord) -> LatencyRecord:

@@ -285,7 +285,7 @@ def test_speedups_of_two_machines_are_not_put_in_one_table(
         return record
 
     both = changed(chain, tmp_path / "r.jsonl", change)
-    with pytest.raises(DgpruneError, match="more than one environment; report them apart"):
+    with pytest.raises(DgpruneError, match="one environment, differing in cpu; report them apart"):
         report([chain.records, both], tmp_path / "out")
 
 
