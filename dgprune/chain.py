@@ -115,7 +115,8 @@ def pruning_options(entry: PruneRecipe, criterion: str, budget: PlannedBudget) -
     cut = (f"--{budget.kind}", str(budget.value))
     wanted = ("--criterion", criterion, "--ranking", entry.ranking, *cut)
     fit = "--refit" if entry.refit else "--no-refit"
-    return (*wanted, "--score-images", str(entry.score_images), fit, *_given(entry))
+    taught = distillation_options(entry.step_distill, "step-") if entry.step_distill else ()
+    return (*wanted, "--score-images", str(entry.score_images), fit, *_given(entry), *taught)
 
 
 def training_options(train: TrainRecipe) -> tuple[str, ...]:
@@ -138,11 +139,11 @@ def recovery_options(distill: DistillRecipe, train: TrainRecipe, dense: str) -> 
     return (*taught, *distillation_options(distill), *training_options(train))
 
 
-# Keys of a grid entry that say which cells there are, and how they are trained.
-_NO_OPTION = ("ratios", "macs", "params", "recover", "distill")
+# Keys of a grid entry that say which cells there are, and tables of other options.
+_NO_OPTION = ("ratios", "macs", "params", "step_distill", "recover", "distill")
 
 
-def _given(part: TrainRecipe | DistillRecipe | PruneRecipe) -> tuple[str, ...]:
+def _given(part: TrainRecipe | DistillRecipe | PruneRecipe, prefix: str = "") -> tuple[str, ...]:
     """The options that may be left out, where they are something else than their default."""
     found: list[str] = []
     for field in fields(part):
@@ -150,16 +151,22 @@ def _given(part: TrainRecipe | DistillRecipe | PruneRecipe) -> tuple[str, ...]:
         if field.default is MISSING or value == field.default or field.name in _NO_OPTION:
             continue
         name = "feature_weight" if field.name == "features" else field.name
-        found.append(f"--{name.replace('_', '-')}")
+        found.append(f"--{prefix}{name.replace('_', '-')}")
         if not isinstance(value, bool):
             found.append(str(value))
     return tuple(found)
 
 
-def distillation_options(distill: DistillRecipe) -> tuple[str, ...]:
-    """A distillation, as `dgprune finetune` takes it beside `--teacher`."""
-    shares = ("--distill-weight", str(distill.weight), "--temperature", str(distill.temperature))
-    return (*shares, *_given(distill))
+def distillation_options(distill: DistillRecipe, prefix: str = "") -> tuple[str, ...]:
+    """A distillation, as `dgprune finetune` takes it beside `--teacher`.
+
+    Under the `prefix` "step-" it is the one between two cuts, as `dgprune prune` takes it.
+    """
+    return (
+        *(f"--{prefix}distill-weight", str(distill.weight)),
+        *(f"--{prefix}temperature", str(distill.temperature)),
+        *_given(distill, prefix),
+    )
 
 
 def _bench(recipe: Recipe, records: Path) -> tuple[str, ...]:

@@ -3,6 +3,8 @@
 Each message says what was got, what is needed and what to type.
 """
 
+from collections.abc import Mapping
+
 MAX_SEED = 2**32 - 1
 
 
@@ -18,3 +20,10 @@ def require_between(option: str, value: float, low: float, high: float) -> None:
 
 class LeakError(DgpruneError):
     """An image of the held-out domain was about to influence the model."""
+
+
+def refuse_idle(because: str, options: Mapping[str, object]) -> None:
+    """Raises DgpruneError for an option that was given and does nothing, such as "with --plan"."""
+    for option, value in options.items():
+        if value is not None:
+            raise DgpruneError(f"{option} does nothing {because}; remove {option}")

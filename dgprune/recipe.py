@@ -109,6 +109,8 @@ class PruneRecipe(Budgets):
     step_epochs: int | None = None
     step_lr: float | None = None
     augmentation: str | None = None
+    step_precision: str | None = None
+    step_distill: DistillRecipe | None = None
     recover: TrainRecipe | None = None
     distill: DistillRecipe | None = None
 

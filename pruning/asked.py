@@ -1,11 +1,9 @@
 """The command `prune`: which of its forms was asked for, and what it says when it is done."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from dgprune.errors import DgpruneError, require_between
+from dgprune.errors import DgpruneError, refuse_idle
 from dgprune.progress import SILENT, Progress
 from dgprune.schema import Json
 from dgprune.source import SourceSpec
@@ -16,7 +14,6 @@ from pruning.prune_checkpoint import PLAN, Given, prune
 from pruning.shipped import RUNTIMES, Aim, Invoke
 from pruning.spec import PruneSpec
 from pruning.speedup import prune_to_speedup
-from pruning.training_spec import TrainSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,42 +51,6 @@ def aim_from(
         batch_size=1 if batch is None else batch,
         threads=1 if threads is None else threads,
     )
-
-
-def steps_from(
-    steps: int,
-    schedule: str | None,
-    epochs: int | None,
-    learning_rate: float | None,
-    augmentation: str | None,
-) -> StepsSpec:
-    """The steps that the options of `prune` give."""
-    given: Json = {
-        "epochs": 1 if epochs is None else epochs,
-        **({} if learning_rate is None else {"learning_rate": learning_rate}),
-        **({} if augmentation is None else {"augmentation": augmentation}),
-    }
-    if steps == 1:
-        options = {
-            "--schedule": schedule,
-            "--step-epochs": epochs,
-            "--step-lr": learning_rate,
-            "--augmentation": augmentation,
-        }
-        refuse_idle("without --steps", options)
-    if epochs is not None:
-        require_between("--step-epochs", epochs, 1, 1e6)
-    if learning_rate is not None:
-        require_between("--step-lr", learning_rate, 1e-12, 1e3)
-    chosen: Any = schedule or "cubic"  # checked by the spec itself
-    return StepsSpec(steps=steps, schedule=chosen, train=TrainSpec(**given))
-
-
-def refuse_idle(because: str, options: Mapping[str, object]) -> None:
-    """Raises DgpruneError for an option that was given and does nothing, such as "with --plan"."""
-    for option, value in options.items():
-        if value is not None:
-            raise DgpruneError(f"{option} does nothing {because}; remove {option}")
 
 
 def prune_as_asked(asked: Asked, out: Path, invoke: Invoke, progress: Progress = SILENT) -> Done:

@@ -135,6 +135,11 @@ def prune(
     step_epochs: cut.StepEpochs = None,
     step_lr: cut.StepLr = None,
     augmentation: cut.Augmentation = None,
+    step_precision: cut.StepPrecision = None,
+    step_distill_weight: cut.StepDistillWeight = None,
+    step_temperature: cut.StepTemperature = None,
+    step_feature_weight: cut.StepFeatureWeight = None,
+    step_feature_blocks: cut.StepFeatureBlocks = None,
     align: cut.Align = None,
     floor: cut.Floor = None,
     score_images: cut.ScoreImages = None,
@@ -150,8 +155,10 @@ def prune(
     quiet: Quiet = False,
 ) -> Done:
     """Prune heads, head dimensions, MLP units and width; prints the checkpoint's folder."""
+    from dgprune.errors import refuse_idle
     from dgprune.source import SourceSpec
-    from pruning.asked import Asked, aim_from, prune_as_asked, refuse_idle, steps_from
+    from pruning.asked import Asked, aim_from, prune_as_asked
+    from pruning.between import Between
     from pruning.budgets import budget_from, limits_from
     from pruning.prune_checkpoint import read_plan
     from pruning.spec import REFIT_IMAGES, PruneSpec
@@ -198,11 +205,21 @@ def prune(
         seed=seed,
         skip_bad_images=skip_bad_images,
     )
+    between = Between(
+        epochs=step_epochs,
+        learning_rate=step_lr,
+        augmentation=augmentation,
+        precision=step_precision,
+        distill_weight=step_distill_weight,
+        temperature=step_temperature,
+        feature_weight=step_feature_weight,
+        feature_blocks=step_feature_blocks,
+    )
     asked = Asked(
         source=source,
         spec=spec,
         plan=read_plan(plan) if plan else None,
-        steps=steps_from(steps, schedule, step_epochs, step_lr, augmentation),
+        steps=between.steps(steps, schedule),
         aim=aim,
     )
     done = prune_as_asked(asked, out, context.obj, progress_for(quiet=quiet))

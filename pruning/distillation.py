@@ -95,10 +95,10 @@ class Teacher(nn.Module):
         return torch.stack(found).mean()
 
 
-def require_blocks(asked: int, depth: int) -> None:
+def require_blocks(asked: int, depth: int, option: str = "--feature-blocks") -> None:
     """Raises DgpruneError where the tokens of more blocks are to be compared than there are."""
     if asked > depth:
-        raise DgpruneError(f"--feature-blocks {asked}, but the model has {depth} blocks")
+        raise DgpruneError(f"{option} {asked}, but the model has {depth} blocks")
 
 
 def tokens_after(model: Transformer, views: Tensor, blocks: Sequence[int]) -> list[Tensor]:

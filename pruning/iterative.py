@@ -16,6 +16,7 @@ from dgprune.schema import Json
 from dgprune.source import SourceSpec
 from dgprune.stage import Done
 from pruning.budgets import Budget
+from pruning.distillation import require_blocks
 from pruning.finetune_checkpoint import FinetuneSpec, finetune
 from pruning.planning import equal_scores, make_plan
 from pruning.prune_checkpoint import Given, label_after, prune
@@ -62,6 +63,8 @@ def prune_in_steps(
             "make one with dgprune finetune"
         )
     dense = open_checkpoint(Path(source.model))
+    blocks = len(dense.structure.blocks)
+    require_blocks(steps.train.feature_blocks, blocks, "--step-feature-blocks")
     if spec.engine == "dgprune":
         make_plan(
             equal_scores(dense.structure), dense.structure, spec.ranking, spec.budget, spec.limits

@@ -39,6 +39,21 @@ StepLr = Annotated[
 Augmentation = Annotated[
     str | None, typer.Option(help="Between --steps: photo, style, glyph, none (default: photo).")
 ]
+StepPrecision = Annotated[
+    str | None, typer.Option(help="auto, fp32 or bf16 between --steps (default: auto).")
+]
+StepDistillWeight = Annotated[
+    float | None, typer.Option(help="The dense model's share between --steps (default: 0.5).")
+]
+StepTemperature = Annotated[
+    float | None, typer.Option(help="Temperature between --steps (default: 3).")
+]
+StepFeatureWeight = Annotated[
+    float | None, typer.Option(help="Weight of the dense features between --steps (default: 0).")
+]
+StepFeatureBlocks = Annotated[
+    int | None, typer.Option(help="Blocks whose tokens that compares (default: 1, the last).")
+]
 Align = Annotated[str | None, typer.Option(help="Multiples, such as width=32,head_dim=8,mlp=32.")]
 Floor = Annotated[
     str | None, typer.Option(help="Least sizes, such as width=64,heads=2,head_dim=16,mlp=64.")

@@ -4,17 +4,17 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from dgprune.errors import DgpruneError
-from dgprune.recipe import DistillRecipe, Recipe, TrainRecipe
+from dgprune.recipe import DistillRecipe, PruneRecipe, Recipe, TrainRecipe
 from dgprune.structure import Structure
 
 if TYPE_CHECKING:
+    from pruning.between import Between
     from pruning.spec import PruneSpec
 
 
 def check_recipe(recipe: Recipe) -> None:
     """Raises DgpruneError for a value that a later step would refuse, before the first one runs."""
     from dgprune.models import bare_model, structure_of
-    from pruning.asked import steps_from
     from pruning.budgets import Budget, limits_from
     from pruning.distillation import require_blocks
     from pruning.spec import REFIT_IMAGES, PruneSpec
@@ -62,9 +62,8 @@ def check_recipe(recipe: Recipe) -> None:
             refit_images=entry.refit_images or REFIT_IMAGES,
             limits=limits_from(budget, entry.align, entry.floor),
         )
-        steps_from(
-            entry.steps, entry.schedule, entry.step_epochs, entry.step_lr, entry.augmentation
-        )
+        steps = _between(entry).steps(entry.steps, entry.schedule)
+        require_blocks(steps.train.feature_blocks, len(structure.blocks), "--step-feature-blocks")
         if spec.engine == "dgprune":
             _require_room(structure, spec)
 
@@ -74,6 +73,23 @@ def _trainings(recipe: Recipe) -> Iterator[tuple[TrainRecipe, DistillRecipe]]:
     yield from ((recipe.dense, recipe.distill), (recipe.recover, recipe.distill))
     for entry in recipe.prune:
         yield recipe.recovery(entry), recipe.teaching(entry)
+
+
+def _between(entry: PruneRecipe) -> "Between":
+    """The training between two cuts of a grid entry, as `prune` takes it."""
+    from pruning.between import Between
+
+    taught = entry.step_distill
+    return Between(
+        epochs=entry.step_epochs,
+        learning_rate=entry.step_lr,
+        augmentation=entry.augmentation,
+        precision=entry.step_precision,
+        distill_weight=taught.weight if taught else None,
+        temperature=taught.temperature if taught else None,
+        feature_weight=taught.features if taught else None,
+        feature_blocks=taught.feature_blocks if taught else None,
+    )
 
 
 def _require_room(structure: Structure, spec: "PruneSpec") -> None:

@@ -154,7 +154,15 @@ def test_prune_flags_change_the_weights(
 
 @pytest.mark.parametrize(
     ("flag", "value"),
-    [("--schedule", "linear"), ("--step-epochs", "2"), ("--step-lr", "0.01")],
+    [
+        ("--schedule", "linear"),
+        ("--step-epochs", "2"),
+        ("--step-lr", "0.01"),
+        ("--step-precision", "bf16"),
+        ("--step-distill-weight", "0.9"),
+        ("--step-temperature", "1"),
+        ("--step-feature-weight", "5"),
+    ],
 )
 def test_flags_of_steps_change_the_result(
     chain: TinyChain, tmp_path: Path, flag: str, value: str
@@ -185,6 +193,14 @@ def test_flags_of_steps_change_the_result(
         (("--engine", "torch-pruning", "--align", "mlp=8"), "--align does nothing with --engine"),
         (("--steps", "2", "--step-epochs", "0"), "--step-epochs 0"),
         (("--steps", "2", "--step-lr", "-1"), "--step-lr -1"),
+        (("--steps", "2", "--step-distill-weight", "2"), "--step-distill-weight 2"),
+        (("--steps", "2", "--step-precision", "fp8"), "--step-precision 'fp8' is none of"),
+        (("--steps", "2", "--augmentation", "blur"), "--augmentation 'blur' is none of"),
+        (("--steps", "2", "--step-feature-blocks", "2"), "without --step-feature-weight"),
+        (
+            ("--steps", "2", "--step-feature-weight", "1", "--step-feature-blocks", "9"),
+            "--step-feature-blocks 9, but the model has",
+        ),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(
@@ -220,6 +236,11 @@ def test_a_feature_weight_needs_a_teacher(
         ("--step-epochs", "2", "--steps"),
         ("--step-lr", "0.1", "--steps"),
         ("--augmentation", "none", "--steps"),
+        ("--step-precision", "fp32", "--steps"),
+        ("--step-distill-weight", "0.5", "--steps"),
+        ("--step-temperature", "2", "--steps"),
+        ("--step-feature-weight", "1", "--steps"),
+        ("--step-feature-blocks", "2", "--steps"),
     ],
 )
 def test_a_flag_that_would_do_nothing_is_refused(

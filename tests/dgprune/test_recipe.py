@@ -9,6 +9,7 @@ import pytest
 from dgprune.chain import distillation_options, pruning_options, training_options
 from dgprune.errors import DgpruneError
 from dgprune.recipe import (
+    DistillRecipe,
     PlannedBudget,
     Recipe,
     TrainRecipe,
@@ -72,17 +73,28 @@ def test_keys_of_a_pruning_that_may_be_left_out_are_handed_on() -> None:
         *plain,
         *("--steps", "3", "--step-epochs", "2", "--augmentation", "glyph"),
     )
+    taught = DistillRecipe(weight=0.9, temperature=2.0, features=20.0, feature_blocks=4)
+    followed = dataclasses.replace(slow, step_precision="bf16", step_distill=taught)
+    assert pruning_options(followed, "l1", HALF) == (
+        *pruning_options(slow, "l1", HALF),
+        *("--step-precision", "bf16", "--step-distill-weight", "0.9", "--step-temperature", "2.0"),
+        *("--step-feature-weight", "20.0", "--step-feature-blocks", "4"),
+    )
 
 
 def test_steps_of_a_recipe_are_checked_before_any_work() -> None:
     recipe = named_recipe("quickstart")
     good = dataclasses.replace(recipe.prune[0], steps=2, step_epochs=1)
     check_recipe(dataclasses.replace(recipe, prune=(good,)))
+    many = DistillRecipe(weight=0.5, temperature=3.0, features=1.0, feature_blocks=99)
     for wrong, said in (
         ({"steps": 0}, "steps"),
         ({"steps": 1}, "--step-epochs"),
         ({"schedule": "square"}, "square"),
         ({"augmentation": "none of these"}, "none of these"),
+        ({"step_precision": "fp8"}, "--step-precision 'fp8'"),
+        ({"step_distill": DistillRecipe(weight=2.0, temperature=3.0)}, "--step-distill-weight 2.0"),
+        ({"step_distill": many}, "--step-feature-blocks 99, but the model has"),
     ):
         entry = dataclasses.replace(good, **wrong)
         with pytest.raises(DgpruneError, match=said):
