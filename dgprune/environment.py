@@ -65,7 +65,7 @@ def threads_here() -> int:
 def current_environment() -> Environment:
     """The environment of this process."""
     return Environment(
-        cpu=_cpu_name(),
+        cpu=cpu_name(_read("/proc/cpuinfo") or "", _read("/proc/device-tree/model")),
         cores=len(os.sched_getaffinity(0)),
         cpu_quota_cores=_cpu_quota(),
         governor=_read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
@@ -120,11 +120,22 @@ def _text(value: str | bytes) -> str:
     return value.decode() if isinstance(value, bytes) else value
 
 
-def _cpu_name() -> str:
-    for line in (_read("/proc/cpuinfo") or "").splitlines():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.processor() or "unknown"
+_CPU_NUMBERS = ("family", "model", "stepping", "implementer", "variant", "part", "revision")
+
+
+def cpu_name(cpuinfo: str, board: str | None = None) -> str:
+    """Processor as /proc/cpuinfo has it, by name and by the numbers that tell its kind.
+
+    A virtual machine may say "AMD EPYC" for several generations, and ARM cores have no name there;
+    `board` (/proc/device-tree/model) then stands in.
+    """
+    first, *_ = cpuinfo.split("\n\n")
+    pairs = (line.partition(":") for line in first.splitlines())
+    known = {key.strip(): value.strip() for key, _, value in pairs}
+    name = known.get("model name") or (board or "").strip("\0 \n") or platform.processor()
+    numbers = {key.removeprefix("cpu ").removeprefix("CPU "): known[key] for key in known}
+    kind = ", ".join(f"{key} {numbers[key]}" for key in _CPU_NUMBERS if numbers.get(key))
+    return f"{name or 'unknown'} ({kind})" if kind else name or "unknown"
 
 
 def _cpu_quota() -> float | None:
