@@ -1,10 +1,11 @@
 """Whether every value of a recipe is one that pruning and training take."""
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from dgprune.errors import DgpruneError
-from dgprune.recipe import DistillRecipe, PruneRecipe, Recipe, TrainRecipe
+from dgprune.recipe import DistillRecipe, PlannedCell, PruneRecipe, Recipe, TrainRecipe
 from dgprune.structure import Structure
 
 if TYPE_CHECKING:
@@ -15,57 +16,56 @@ if TYPE_CHECKING:
 def check_recipe(recipe: Recipe) -> None:
     """Raises DgpruneError for a value that a later step would refuse, before the first one runs."""
     from dgprune.models import bare_model, structure_of
+
+    structure = structure_of(bare_model(recipe.model), recipe.model)
+    for train, distill in _trainings(recipe):
+        _require_training(train, distill, recipe.seed, structure)
+    for cell in recipe.cells():
+        _require_cut(cell, structure)
+
+
+def _require_training(
+    train: TrainRecipe, distill: DistillRecipe, seed: int, structure: Structure
+) -> None:
+    from pruning.distillation import require_blocks
+    from pruning.training_spec import TrainSpec
+
+    require_blocks(distill.feature_blocks, len(structure.blocks))
+    same = {name: value for name, value in asdict(train).items() if name != "lr"}
+    TrainSpec(
+        **same,
+        learning_rate=train.lr,
+        distill_weight=distill.weight,
+        temperature=distill.temperature,
+        feature_weight=distill.features,
+        feature_blocks=distill.feature_blocks,
+        seed=seed,
+    )
+
+
+def _require_cut(cell: PlannedCell, structure: Structure) -> None:
     from pruning.budgets import Budget, limits_from
     from pruning.distillation import require_blocks
     from pruning.spec import REFIT_IMAGES, PruneSpec
-    from pruning.training_spec import TrainSpec
 
-    structure = structure_of(bare_model(recipe.model), recipe.model)
-    for part, distill in _trainings(recipe):
-        require_blocks(distill.feature_blocks, len(structure.blocks))
-        TrainSpec(
-            epochs=part.epochs,
-            learning_rate=part.lr,
-            batch_size=part.batch_size,
-            weight_decay=part.weight_decay,
-            warmup_epochs=part.warmup_epochs,
-            label_smoothing=part.label_smoothing,
-            distill_weight=distill.weight,
-            temperature=distill.temperature,
-            feature_weight=distill.features,
-            feature_blocks=distill.feature_blocks,
-            augmentation=part.augmentation,
-            seed=recipe.seed,
-            clip_norm=part.clip_norm,
-            averaging=part.averaging,  # type: ignore[arg-type]  # checked by the spec itself
-            ema_decay=part.ema_decay,
-            mixup=part.mixup,
-            coral=part.coral,
-            domain_balanced=part.domain_balanced,
-            layer_decay=part.layer_decay,
-            evaluate_every=part.evaluate_every,
-            patience=part.patience,
-            precision=part.precision,  # type: ignore[arg-type]
-            selection=part.selection,  # type: ignore[arg-type]
-        )
-    for entry, criterion, planned in recipe.cells():
-        if entry.refit_images is not None and not entry.refit:
-            raise DgpruneError("refit_images does nothing with refit = false; remove one of them")
-        budget = Budget(kind=planned.kind, value=planned.value)  # type: ignore[arg-type]
-        spec = PruneSpec(
-            criterion=criterion,  # type: ignore[arg-type]  # checked by the spec itself
-            ranking=entry.ranking,  # type: ignore[arg-type]
-            budget=budget,
-            score_images=entry.score_images,
-            engine=entry.engine,  # type: ignore[arg-type]
-            refit=entry.refit,
-            refit_images=entry.refit_images or REFIT_IMAGES,
-            limits=limits_from(budget, entry.align, entry.floor),
-        )
-        steps = _between(entry).steps(entry.steps, entry.schedule)
-        require_blocks(steps.train.feature_blocks, len(structure.blocks), "--step-feature-blocks")
-        if spec.engine == "dgprune":
-            _require_room(structure, spec)
+    entry, criterion, planned = cell
+    if entry.refit_images is not None and not entry.refit:
+        raise DgpruneError("refit_images does nothing with refit = false; remove one of them")
+    budget = Budget(kind=planned.kind, value=planned.value)  # type: ignore[arg-type]
+    spec = PruneSpec(
+        criterion=criterion,  # type: ignore[arg-type]  # checked by the spec itself
+        ranking=entry.ranking,  # type: ignore[arg-type]
+        budget=budget,
+        score_images=entry.score_images,
+        engine=entry.engine,  # type: ignore[arg-type]
+        refit=entry.refit,
+        refit_images=entry.refit_images or REFIT_IMAGES,
+        limits=limits_from(budget, entry.align, entry.floor),
+    )
+    steps = _between(entry).steps(entry.steps, entry.schedule)
+    require_blocks(steps.train.feature_blocks, len(structure.blocks), "--step-feature-blocks")
+    if spec.engine == "dgprune":
+        _require_room(structure, spec)
 
 
 def _trainings(recipe: Recipe) -> Iterator[tuple[TrainRecipe, DistillRecipe]]:
