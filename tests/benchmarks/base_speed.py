@@ -46,11 +46,12 @@ def files(out: Path, model: str, precision: str = "fp32") -> list[Path]:
 
 
 def measure(out: Path, model: str) -> None:
-    """Every file of a model in every cell."""
+    """Every file of a model at batch 1, then at 8, then at 32: a stop leaves whole columns."""
     dense, *cuts = files(out, model)
-    timing = Timing(records=out / f"{model}.jsonl", baseline=dense, batches=BATCHES)
-    for artefact in (dense, *cuts):
-        timing.time(artefact)
+    for size in BATCHES:
+        timing = Timing(records=out / f"{model}.jsonl", baseline=dense, batches=(size,))
+        for artefact in (dense, *cuts):
+            timing.time(artefact)
 
 
 def measure_on_gpu(out: Path, model: str) -> None:
