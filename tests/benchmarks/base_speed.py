@@ -106,8 +106,10 @@ def _table(name: str, timed: Sequence[LatencyRecord]) -> Iterator[str]:
         structures[label] = record.subject.structure
     columns = sorted({(runtime, size) for _, runtime, size in cells})
     told = " | ".join(f"{runtime}, batch {size}" for runtime, size in columns)
-    environment = timed[0].environment
-    where = environment.device.name if environment.device else environment.cpu
+    machines = dict.fromkeys(
+        env.device.name if env.device else env.cpu for env in (r.environment for r in timed)
+    )
+    where = "; ".join(machines)
     yield from ("", f"## {name}, {timed[0].subject.precision}", "", f"{where}.", "")
     yield f"| file | width | attention | MLP | MACs kept | fewer MACs | {told} |"
     yield f"| --- | ---: | ---: | ---: | ---: | ---: |{' --- |' * len(columns)}"
