@@ -1,7 +1,9 @@
 """What a measuring process is told to do, and how it starts and ends."""
 
+import ctypes
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -52,8 +54,21 @@ def pin(threads: int) -> None:
     os.sched_setaffinity(0, cores[-threads:])
 
 
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def end_with_parent() -> None:
+    """Has the kernel kill this process when the one that waits for it is killed.
+
+    Left alone it would go on for minutes, and disturb what is measured next.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
+
+
 def serve(measure: Callable[[Job, Bytes], Any]) -> None:
     """Reads the files of the job and of the pixels, writes the file of what `measure` found."""
+    end_with_parent()
     source, array, result = map(Path, sys.argv[1:4])
     job = decode(Job, read_json(source), where=str(source))
     pin(job.threads)
