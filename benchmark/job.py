@@ -19,6 +19,8 @@ from dgprune.records import RuntimeSpec
 from dgprune.schema import decode, encode, read_json
 from dgprune.timing import Arm, BenchSpec
 
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArmJob:
@@ -52,9 +54,6 @@ def pin(threads: int) -> None:
     """Keeps this process on as many cores as it has threads, the last ones that it may use."""
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, cores[-threads:])
-
-
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def end_with_parent() -> None:

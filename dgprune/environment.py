@@ -20,6 +20,7 @@ LIBRARIES = (
     "torch-pruning",
     "torchvision",
 )
+_CPU_NUMBERS = ("family", "model", "stepping", "implementer", "variant", "part", "revision")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,9 +119,6 @@ def _device() -> Device | None:
 def _text(value: str | bytes) -> str:
     """Older bindings give bytes."""
     return value.decode() if isinstance(value, bytes) else value
-
-
-_CPU_NUMBERS = ("family", "model", "stepping", "implementer", "variant", "part", "revision")
 
 
 def cpu_name(cpuinfo: str, board: str | None = None) -> str:

@@ -162,6 +162,7 @@ def test_prune_flags_change_the_weights(
         ("--step-distill-weight", "0.9"),
         ("--step-temperature", "1"),
         ("--step-feature-weight", "5"),
+        ("--step-feature-blocks", "2"),
     ],
 )
 def test_flags_of_steps_change_the_result(
@@ -169,7 +170,8 @@ def test_flags_of_steps_change_the_result(
 ) -> None:
     where = ("--data", chain.data, "--target", chain.target, "--out", str(tmp_path))
     cut = ("--criterion", "l2", "--no-refit", "--steps", "2", "--augmentation", "glyph")
-    base = ("prune", str(chain.dense), *where, *cut)
+    taught = ("--step-feature-weight", "1")  # a second one on the same line counts
+    base = ("prune", str(chain.dense), *where, *cut, *taught)
     made = [run(*base, *extra).path for extra in ((), (flag, value))]
     trained = {
         ((path / "training.json").read_text(), (path / "weights.safetensors").read_bytes())
