@@ -140,9 +140,18 @@ def criterion_of(subject: Subject) -> str:
         "" if ranking == "global" else str(ranking),
         "with a missed edge" if "drop_dependency" in spec else "",
         "with its scale reset" if "scale_attention" in spec else "",
-        f"in {spec['steps']} steps" if "steps" in spec else "",
+        steps_of(spec),
     )
     return " ".join(part for part in parts if part)
+
+
+def steps_of(spec: Json) -> str:
+    """The cuts a pruning was split into; of a checkpoint between two, how many are behind it."""
+    steps = spec.get("steps")
+    if steps is None:
+        return ""
+    step = spec.get("step", steps)
+    return f"in {steps} steps" if step == steps else f"after {step} of {steps} steps"
 
 
 def budget_of(subject: Subject) -> tuple[str, float]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from dgprune.lineage import spec_of
 from dgprune.schema import Json
 from reports.charts.chart import select
-from reports.recipe import row_name
+from reports.recipe import row_name, steps_of
 from reports.rows import Row, Table
 from reports.speed import SpeedCell
 
@@ -118,7 +118,7 @@ def _ranking(spec: Json) -> str:
     parts = (
         str(spec.get("ranking", "global")),
         f"by {spec['engine']}" if "engine" in spec else "",
-        f"in {spec['steps']} steps" if "steps" in spec else "",
+        steps_of(spec),
         "with a missed edge" if "drop_dependency" in spec else "",
         "with its scale reset" if "scale_attention" in spec else "",
     )

@@ -340,6 +340,16 @@ def test_a_model_pruned_by_a_plan_has_a_row(chain: TinyChain, tmp_path: Path) ->
             "l2 with a missed edge in 3 steps",
             "ratio 50 %",
         ),
+        (
+            {"criterion": "l2", "steps": 3, "step": 3, "macs": 0.5},
+            "l2 in 3 steps",
+            "macs 50 %",
+        ),
+        (
+            {"criterion": "l2", "steps": 3, "step": 2, "macs": 0.6},
+            "l2 after 2 of 3 steps",
+            "macs 60 %",
+        ),
     ],
 )
 def test_rows_that_were_pruned_otherwise_are_named_otherwise(
