@@ -4,31 +4,16 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from dgprune.domain_metrics import require_same_images
-from dgprune.errors import DgpruneError
 from dgprune.lineage import chosen_by_oracle
 from dgprune.missing import Missing
-from dgprune.paired import Pairs, difference_interval, pairs_of
-from dgprune.records import AccuracyRecord
+from dgprune.paired import Pairs, difference_interval
 from dgprune.statistics import Average, Interval, average, student_interval
+from reports.beside_dense import InFp32, Measured, dense_in_fp32, measured
 from reports.missing import fits, is_like
 from reports.published_accuracy import Published, published_for
-from reports.recipe import MadeBy, dense_of, made_by_recipe, names_beside
+from reports.recipe import MadeBy, made_by_recipe, names_beside
 from reports.rows import Row, Table
 from reports.setting import seed_of
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measured:
-    """One file on its unseen domain, beside the dense file that it was pruned from."""
-
-    record: AccuracyRecord
-    over_dense: Pairs | None
-
-    @property
-    def accuracy(self) -> float:
-        """On the unseen domain."""
-        return self.record.accuracy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +67,15 @@ class Line:
         Over several seeds with Student's t limits over seeds; of one, with those of the bootstrap
         over images, stratified by target.
         """
-        pairs = {key: m.over_dense for key, m in self.files.items() if m.over_dense is not None}
+        return self._difference({key: m.over_dense for key, m in self.files.items()})
+
+    @property
+    def over_fp32(self) -> Interval | None:
+        """The same from dense in fp32: what precision and pruning cost together."""
+        return self._difference({key: m.over_fp32 for key, m in self.files.items()})
+
+    def _difference(self, cells: Mapping[tuple[str, str], Pairs | None]) -> Interval | None:
+        pairs = {key: found for key, found in cells.items() if found is not None}
         if self.missing or len(pairs) < self.asked:
             return None
         if self.seeds == 1:
@@ -131,6 +124,11 @@ class Grid:
         """Recipes that were tried with a single target and seed."""
         return sum(line.alone for line in self.lines)
 
+    @property
+    def beside_fp32(self) -> bool:
+        """Whether files of another precision stand beside dense in fp32."""
+        return any(line.over_fp32 is not None for line in self.lines)
+
 
 def grids(tables: Sequence[Table], missing: Sequence[Missing] = ()) -> list[Grid]:
     """One where a recipe was or should be tried on several targets or seeds; none of a single one.
@@ -138,6 +136,7 @@ def grids(tables: Sequence[Table], missing: Sequence[Missing] = ()) -> list[Grid
     What is `missing` counts as asked, and is a line where nothing else of its recipe is there.
     """
     groups: dict[tuple[str, ...], list[tuple[Row, Table]]] = defaultdict(list)
+    in_fp32 = dense_in_fp32(tables)
     for table in tables:
         for row in table.rows:
             if row.unseen is not None and row.unseen.record.role == "target":
@@ -145,7 +144,7 @@ def grids(tables: Sequence[Table], missing: Sequence[Missing] = ()) -> list[Grid
     found = []
     for _, group in sorted(groups.items()):
         absent = [one for one in missing if fits(one, group[0][0].subject)]
-        grid = _grid(group, absent)
+        grid = _grid(group, absent, in_fp32)
         wide = absent and grid.lines[0].asked > 1
         if wide or any(len(line.files) > 1 for line in grid.lines):
             found.append(grid)
@@ -161,7 +160,7 @@ def group_of(row: Row) -> tuple[str, ...]:
     return (origin.data_name, origin.data_digest, *executed, chosen)
 
 
-def _grid(group: Sequence[tuple[Row, Table]], missing: Sequence[Missing]) -> Grid:
+def _grid(group: Sequence[tuple[Row, Table]], missing: Sequence[Missing], in_fp32: InFp32) -> Grid:
     files: dict[str, dict[tuple[str, str], Measured]] = defaultdict(dict)
     recipes: dict[str, MadeBy] = {}
     order: dict[str, tuple[object, ...]] = {}
@@ -169,7 +168,9 @@ def _grid(group: Sequence[tuple[Row, Table]], missing: Sequence[Missing]) -> Gri
         of = made_by_recipe(row.subject)
         recipes[of.key] = of
         order.setdefault(of.key, (of.model, of.image_size, row.budget, of.label, len(of.steps)))
-        files[of.key][row.subject.origin.target, seed_of(row.subject)] = _measured(row, table)
+        files[of.key][row.subject.origin.target, seed_of(row.subject)] = measured(
+            row, table, in_fp32
+        )
     asked = {key: set(cells) for key, cells in files.items()}
     made_by = list(recipes.values())
     names = dict(zip(recipes, names_beside(made_by), strict=True))
@@ -226,15 +227,3 @@ def _title(row: Row) -> str:
     _, _, format_, precision, runtime, provider, chosen = group_of(row)
     told = ", the unseen domain chose the epoch" if chosen else ""
     return f"Over targets and seeds: {name} ({format_} {precision} on {runtime}, {provider}{told})"
-
-
-def _measured(row: Row, table: Table) -> Measured:
-    assert row.unseen is not None
-    record, parent = row.unseen.record, dense_of(row, table)
-    if parent is None or parent.unseen is None:
-        return Measured(record=record, over_dense=None)
-    try:
-        require_same_images(record, parent.unseen.record)
-    except DgpruneError:
-        return Measured(record=record, over_dense=None)
-    return Measured(record=record, over_dense=pairs_of(record, parent.unseen.record))

@@ -33,6 +33,7 @@ def _section(grid: Grid) -> Section:
             *(("95 % over seeds",) if grid.seeds > 1 else ()),
             "worst target",
             "over dense, points",
+            *(("over dense in fp32, points",) if grid.beside_fp32 else ()),
         ),
         rows=(
             *(_cells(line, grid) for line in grid.lines),
@@ -62,6 +63,11 @@ def _text(grid: Grid) -> str:
         f"{counted}: an average is printed only where every target and seed is there. Accuracy on "
         f"the domain held out, {spread}."
     )
+    if grid.beside_fp32:
+        found += (
+            " Over dense is against dense in the same precision, what pruning costs; over dense in "
+            "fp32 is what precision and pruning cost together, on the same runtime."
+        )
     if grid.published:
         found += (
             " Published rows are other models, inputs and training budgets, leave-one-domain-out "
@@ -84,8 +90,13 @@ def _cells(line: Line, grid: Grid) -> tuple[str, ...]:
         DASH if line.alone else told if line.missing else _cell(overall),
         *((_limits(interval),) if grid.seeds > 1 else ()),
         f"{worst[0]} {percent(worst[1])}" if worst else DASH,
-        DASH if line.over_dense is None else points_interval(line.over_dense),
+        _over(line.over_dense),
+        *((_over(line.over_fp32),) if grid.beside_fp32 else ()),
     )
+
+
+def _over(interval: Interval | None) -> str:
+    return DASH if interval is None else points_interval(interval)
 
 
 def _on_target(line: Line, target: str) -> str:
@@ -117,7 +128,7 @@ def _published_cells(row: Published, grid: Grid) -> tuple[str, ...]:
         percent(row.average) + ("" if whole else " (of all 4)"),
         *((DASH,) if grid.seeds > 1 else ()),
         f"{worst[0]} {percent(worst[1])}" if worst else DASH,
-        DASH,
+        *([DASH] * (1 + grid.beside_fp32)),
     )
 
 
