@@ -12,6 +12,7 @@ and the records.
 """
 
 import sys
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -106,11 +107,7 @@ def _table(name: str, timed: Sequence[LatencyRecord]) -> Iterator[str]:
         structures[label] = record.subject.structure
     columns = sorted({(runtime, size) for _, runtime, size in cells})
     told = " | ".join(f"{runtime}, batch {size}" for runtime, size in columns)
-    machines = dict.fromkeys(
-        env.device.name if env.device else env.cpu for env in (r.environment for r in timed)
-    )
-    where = "; ".join(machines)
-    yield from ("", f"## {name}, {timed[0].subject.precision}", "", f"{where}.", "")
+    yield from ("", f"## {name}, {timed[0].subject.precision}", "", f"{_machines(timed)}.", "")
     yield f"| file | width | attention | MLP | MACs kept | fewer MACs | {told} |"
     yield f"| --- | ---: | ---: | ---: | ---: | ---: |{' --- |' * len(columns)}"
     dense = cost_of(structures["dense"]).macs_per_image
@@ -118,6 +115,19 @@ def _table(name: str, timed: Sequence[LatencyRecord]) -> Iterator[str]:
         kept = cost_of(structure).macs_per_image / dense
         speeds = " | ".join(_cell(cells.get((label, *column))) for column in columns)
         yield f"| {label} | {_sizes(structure)} | {kept:.1%} | {1 / kept:.2f}x | {speeds} |"
+
+
+def _machines(timed: Sequence[LatencyRecord]) -> str:
+    """What measured, and where several did, which batch sizes each of them."""
+    sizes: dict[str, set[int]] = defaultdict(set)
+    for record in timed:
+        env = record.environment
+        sizes[env.device.name if env.device else env.cpu].add(record.batch_size)
+    if len(sizes) == 1:
+        return next(iter(sizes))
+    return "; ".join(
+        f"batch {', '.join(map(str, sorted(found)))}: {machine}" for machine, found in sizes.items()
+    )
 
 
 def _sizes(structure: Structure) -> str:

@@ -107,6 +107,23 @@ def test_the_page_of_base_models_has_a_column_a_runtime_and_batch(
     assert base_speed.MODELS[1] not in text
 
 
+def test_the_page_of_base_models_says_which_machine_measured_which_batch(
+    structure: Structure, tmp_path: Path
+) -> None:
+    model = base_speed.MODELS[0]
+    first, second = timing_of(structure, None, 1.0, 1), timing_of(structure, None, 1.0, 8)
+    other = replace(second, environment=replace(second.environment, cpu="another processor"))
+    for records, told in (
+        ([first, second], f"\n{first.environment.cpu}.\n"),
+        ([first, other], f"batch 1: {first.environment.cpu}; batch 8: another processor.\n"),
+    ):
+        path = tmp_path / f"{model}.jsonl"
+        path.unlink(missing_ok=True)
+        write_records(path, list(records))
+        base_speed.page(tmp_path, tmp_path / "page")
+        assert told in (tmp_path / "page" / "README.md").read_text()
+
+
 def test_what_was_timed_is_not_timed_again(
     structure: Structure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
