@@ -36,7 +36,7 @@ def open_store(folder: Path) -> Path:
         except BaseException:
             _remove_empty(made)
             raise
-        _remove_left_by_killed_runs(folder)
+        remove_left_by_killed_runs(folder)
     return folder
 
 
@@ -54,9 +54,9 @@ def _remove_empty(folders: Sequence[Path]) -> None:
             folder.rmdir()
 
 
-def _remove_left_by_killed_runs(folder: Path) -> None:
-    """Temporaries of living processes are locked; the others are nobody's."""
-    for path in folder.glob("*.tmp"):
+def remove_left_by_killed_runs(folder: Path, of: str = "*") -> None:
+    """Removes temporaries `of` a name; those of living processes are locked and stay."""
+    for path in folder.glob(f"{of}.tmp"):
         try:
             with locked(path, wait=False):
                 _remove(path)
@@ -115,7 +115,7 @@ def claim(folder: Path) -> None:
     if not any(folder.iterdir()):
         write_text(folder / MARKER, _MARKED)
     elif (folder / MARKER).is_file():
-        _remove_left_by_killed_runs(folder)
+        remove_left_by_killed_runs(folder)
 
 
 @contextmanager

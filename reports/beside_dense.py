@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from dgprune.domain_metrics import require_same_images
 from dgprune.errors import DgpruneError
 from dgprune.paired import Pairs, pairs_of
 from dgprune.records import AccuracyRecord
@@ -71,7 +70,6 @@ def _pairs(record: AccuracyRecord, dense: AccuracyRecord | None) -> Pairs | None
     if dense is None:
         return None
     try:
-        require_same_images(record, dense)
-    except DgpruneError:
+        return pairs_of(record, dense)
+    except DgpruneError:  # of other images
         return None
-    return pairs_of(record, dense)

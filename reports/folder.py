@@ -3,17 +3,19 @@
 import re
 import shutil
 from collections.abc import Callable
+from glob import escape
 from pathlib import Path
 
 from dgprune import __version__
 from dgprune.errors import DgpruneError
 from dgprune.schema import Json, canonical_json, digest, file_sha256, read_json
-from dgprune.store import claim, explained, new_folder
+from dgprune.store import claim, explained, new_folder, remove_left_by_killed_runs
 
 MARKER = "report.json"
 _DRAWN_BY = ("*.py", "*.j2", "*.css", "*.js")
 _PART = "[A-Za-z0-9_-][A-Za-z0-9._-]*"
 _LONGEST_NAME = 200
+_TOKEN = 8 * "[0-9a-f]"
 
 
 def publish(out: Path, made_of: Json, make: Callable[[], dict[str, bytes]]) -> bool:
@@ -31,6 +33,9 @@ def publish(out: Path, made_of: Json, make: Callable[[], dict[str, bytes]]) -> b
         claim(out.parent)
         shutil.rmtree(out / ".new", ignore_errors=True)  # of a run that was killed
     place = out if not out.exists() else out / ".new"
+    # Beside a report may lie what is not ours: only what has the name of a temporary of it goes.
+    remove_left_by_killed_runs(out.parent, f"{escape(out.name)}.{_TOKEN}")
+    remove_left_by_killed_runs(out, f".new.{_TOKEN}")
     with new_folder(place, survives_power_cut=False) as folder:
         _write_files(folder, make(), identity)
     if (out / ".new").is_dir():

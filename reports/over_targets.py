@@ -168,9 +168,8 @@ def _grid(group: Sequence[tuple[Row, Table]], missing: Sequence[Missing], in_fp3
         of = made_by_recipe(row.subject)
         recipes[of.key] = of
         order.setdefault(of.key, (of.model, of.image_size, row.budget, of.label, len(of.steps)))
-        files[of.key][row.subject.origin.target, seed_of(row.subject)] = measured(
-            row, table, in_fp32
-        )
+        place = (row.subject.origin.target, seed_of(row.subject))
+        files[of.key][place] = measured(row, table, in_fp32)
     asked = {key: set(cells) for key, cells in files.items()}
     made_by = list(recipes.values())
     names = dict(zip(recipes, names_beside(made_by), strict=True))

@@ -191,3 +191,23 @@ def test_what_a_killed_report_left_is_removed_by_the_next(chain: TinyChain, tmp_
     left.mkdir()
     report([chain.records], tmp_path / "place" / "two")
     assert not left.exists()
+
+
+def test_what_a_killed_report_left_in_a_folder_of_others_is_removed_and_nothing_else(
+    tmp_path: Path,
+) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "notes.txt").touch()  # so that the folder is no store
+    kept = [theirs / name for name in ("out.notes.tmp", "other.0a1b2c3d.tmp")]
+    left = theirs / "out.0a1b2c3d.tmp"
+    for folder in (*kept, left):
+        folder.mkdir()
+    records, out = records_of(tmp_path / "one.jsonl", "dense"), theirs / "out"
+    report([records], out)
+    assert not left.exists() and all(folder.is_dir() for folder in kept)
+    inside = out / ".new.0a1b2c3d.tmp"
+    inside.mkdir()
+    assert again(out)
+    assert not inside.exists()
+    assert verify(VerifySpec(path=out)).exit_code == 0
