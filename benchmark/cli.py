@@ -155,7 +155,7 @@ def profile(
     return finish(done, as_json=as_json)
 
 
-def doctor(as_json: AsJson = False) -> None:
+def doctor(as_json: AsJson = False, quiet: Quiet = False) -> None:
     """Say what is installed, which runtimes really work here, and how to get the others."""
     from benchmark.doctor import examine, print_findings
 

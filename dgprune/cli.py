@@ -1,8 +1,8 @@
-"""The command `dgprune`: every failure becomes one line and an exit code."""
+"""The command `dgprune`."""
 
 import contextlib
 import io
-import os
+import json
 import signal
 import sys
 from collections.abc import Sequence
@@ -19,6 +19,7 @@ import reports.cli
 from dgprune import __version__
 from dgprune.data.cli import app as data_app
 from dgprune.errors import DgpruneError
+from dgprune.exit_code import INTERRUPTED, exit_code_of
 from dgprune.options import AsJson, ChainOut, Quiet, SkipBadImages
 from dgprune.output import finish
 from dgprune.progress import progress_for
@@ -46,10 +47,6 @@ for command in (
     app.command()(command)
 
 app.add_typer(data_app)
-
-# typer carries its own copy of click, whose base of usage errors has no public name.
-_UsageError: Any = typer.BadParameter.__base__
-INTERRUPTED = 130
 
 
 @app.callback(invoke_without_command=True)
@@ -157,21 +154,26 @@ def sweep(
 @app.command()
 def recipe(
     name: Annotated[str, typer.Argument(metavar="[NAME]", help="Nothing lists the names.")] = "",
+    as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Print a recipe, or a plan for `sweep`, with every default written out."""
     from dgprune.recipe import recipe_names, recipe_text
     from dgprune.sweep.plan import plan_names, plan_text
 
-    if name in plan_names():
-        typer.echo(plan_text(name))
-    else:
-        typer.echo(recipe_text(name) if name else "\n".join([*recipe_names(), *plan_names()]))
+    if not name:
+        names = {"recipes": recipe_names(), "plans": plan_names()}
+        typer.echo(json.dumps(names) if as_json else "\n".join(sum(names.values(), start=[])))
+        return
+    text = plan_text(name) if name in plan_names() else recipe_text(name)
+    typer.echo(json.dumps({"name": name, "text": text}) if as_json else text)
 
 
 @app.command()
 def inspect(
     folder: Annotated[Path, typer.Argument(metavar="CHECKPOINT|ARTEFACT", help="What to look at.")],
     as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Show structure, cost and provenance."""
     from dgprune.inspection import inspect_folder, print_inspection
@@ -216,34 +218,10 @@ def _step(arguments: Sequence[str], *, quiet: bool) -> Any:
 
 
 def main() -> None:
-    """Entry point: 0 success, 1 a verdict of no, 2 bad input, 3 inconclusive, 130 interrupted."""
+    """Entry point; what its exit codes mean stands in `dgprune.exit_code`."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as schedulers stop a job: Ctrl-C
     sys.exit(_exit_code(sys.argv[1:] or ["--help"]))
 
 
 def _exit_code(arguments: Sequence[str]) -> int:
-    try:
-        result = invoke(arguments)
-    except _UsageError as error:
-        command = error.ctx.command_path if error.ctx else "dgprune"
-        return _fail(f"{error.format_message()} (see {command} --help)")
-    except DgpruneError as error:
-        return _fail(str(error))
-    except (KeyboardInterrupt, typer.Abort):
-        print("interrupted; the same command goes on where it stopped", file=sys.stderr)
-        return INTERRUPTED
-    except ModuleNotFoundError as error:
-        return _fail(f"{error.name} is not installed; `dgprune doctor` says how to get it")
-    except BrokenPipeError:  # `dgprune ... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except OSError as error:
-        return _fail(f"{error}; check the disk and the permissions")
-    if isinstance(result, Done):
-        return result.exit_code
-    return result if isinstance(result, int) else 0
-
-
-def _fail(message: str) -> int:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
-    return 2
+    return exit_code_of(partial(invoke, arguments))

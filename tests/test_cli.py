@@ -6,11 +6,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from PIL import Image
 
 from dgprune import cli
@@ -26,6 +27,7 @@ from dgprune.recipe import (
 )
 from dgprune.records import AccuracyRecord, read_records
 from dgprune.stage import Done
+from dgprune.sweep.plan import plan_names, plan_text
 from tests.conftest import TinyChain, make_folder
 
 COMMANDS = (
@@ -90,6 +92,35 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     cli._exit_code(["--help"])
     out = capsys.readouterr().out
     assert all(command in out for command in COMMANDS)
+
+
+def leaves(group: Any, *path: str) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every command that is no group of others, with the words that name it."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from leaves(command, *path, name)
+        else:
+            yield (*path, name), command
+
+
+def test_every_command_takes_json_and_quiet() -> None:
+    """A program that drives `dgprune` gives both to all of them."""
+    found = dict(leaves(typer.main.get_command(cli.app)))
+    assert {path[0] for path in found} == set(COMMANDS)
+    for path, command in found.items():
+        flags = {flag for parameter in command.params for flag in parameter.opts}
+        assert {"--json", "--quiet"} <= flags, " ".join(path)
+
+
+def test_recipes_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli._exit_code(["recipe", "--json", "--quiet"]) == 0
+    names = json.loads(capsys.readouterr().out)
+    assert names == {"recipes": recipe_names(), "plans": plan_names()}
+    assert cli._exit_code(["recipe", "sweep-digits", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "name": "sweep-digits",
+        "text": plan_text("sweep-digits"),
+    }
 
 
 def test_json_is_one_object_on_stdout(

@@ -24,7 +24,7 @@ def data(context: typer.Context) -> None:
 
 
 @app.command("list")
-def list_known(as_json: AsJson = False) -> None:
+def list_known(as_json: AsJson = False, quiet: Quiet = False) -> None:
     """List the known data sets: domains, classes, counts, and where each archive is."""
     from dgprune.data.check_report import known_lines, known_sets
 
