@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,9 @@ class Cell:
         }
         if self.baseline_runtime is not None:
             asked["baseline_runtime"] = encode(self.baseline_runtime)
+        builds = {arm: [b.subject.sha256 for b in found] for arm, found in self.builds.items()}
+        if any(len(found) > 1 for found in builds.values()):  # another build is another cell
+            asked["builds"] = builds
         return digest(asked)
 
     def name(self) -> str:
@@ -135,9 +139,10 @@ class Cell:
 
         Each process builds its own, but of engines as many are taken as both arms have.
         """
-        engines = min(len(builds) for builds in self.builds().values())
+        engines = min(len(builds) for builds in self.builds.values())
         return replica % engines if self._is_engine else replica
 
+    @cached_property
     def builds(self) -> dict[Arm, tuple[OpenSubject, ...]]:
         """The builds of each arm."""
         arms: dict[Arm, tuple[OpenSubject, ...]] = {}
@@ -177,7 +182,7 @@ class Cell:
         runtimes = {"baseline": self.baseline_runtime or self.runtime, "candidate": self.runtime}
         return {
             arm: _arm(subjects[min(build, len(subjects) - 1)], runtimes[arm])
-            for arm, subjects in self.builds().items()
+            for arm, subjects in self.builds.items()
         }
 
 

@@ -34,7 +34,7 @@ def require_claimable(cells: Sequence[Cell], entries: Sequence[Entry]) -> None:
 def _require_builds(cell: Cell) -> None:
     if cell.candidate.subject.format != "tensorrt":
         return
-    for arm, builds in cell.builds().items():
+    for arm, builds in cell.builds.items():
         if len(builds) < _ENGINES:
             raise DgpruneError(
                 f"--tier claim needs {_ENGINES} builds of each TensorRT engine, the {arm} has "

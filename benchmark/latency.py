@@ -18,7 +18,7 @@ from dgprune.data.images import Loading
 from dgprune.data.preprocessing import Bytes
 from dgprune.data.split import balanced
 from dgprune.environment import current_environment
-from dgprune.judgement import control_of, doubts, interval_of, judge
+from dgprune.judgement import control_of, doubts, interval_of, is_short, judge
 from dgprune.progress import SILENT, Progress
 from dgprune.proof import Proof
 from dgprune.records import LatencyRecord, append_records, open_records, read_records
@@ -28,19 +28,21 @@ from dgprune.stage import Done
 from dgprune.statistics import Verdict, median_latency_s
 from dgprune.timing import Arm, ColdStart, Replica
 
-_EXIT = {Verdict.FASTER: 0, Verdict.EQUIVALENT: 0, Verdict.SLOWER: 1, Verdict.INCONCLUSIVE: 3}
+_EXIT = {Verdict.SLOWER: 1, Verdict.INCONCLUSIVE: 3}  # the first that is there
 
 
 def bench(spec: LatencySpec, records: Path, progress: Progress = SILENT) -> Done:
     """Appends a latency record a batch size to `records`, and the A/A controls they need.
 
-    The exit code is that of the worst verdict. Raises DgpruneError where the arms differ in more
-    than they may, or where a file cannot be executed as asked.
+    The exit code is 1 where a verdict is SLOWER, else 3 where one is INCONCLUSIVE, else 0. Raises
+    DgpruneError where the arms differ in more than they may, or where a file cannot be executed as
+    asked.
     """
     cells = cells_of(spec)
     there = open_records(records)
     require_claimable(cells, there)
-    measured = {e.cell for e in there if isinstance(e.record, LatencyRecord) and e.record.replicas}
+    found = ((entry.cell, entry.record) for entry in there)
+    measured = {cell for cell, r in found if isinstance(r, LatencyRecord) and not is_short(r)}
     wanted = _with_controls(cells)
     missing = [group for group in wanted if any(cell.digest() not in measured for cell in group)]
     random.Random(spec.seed).shuffle(missing)  # so that drift does not follow the batch size
@@ -53,13 +55,13 @@ def bench(spec: LatencySpec, records: Path, progress: Progress = SILENT) -> Done
                 assert pixels is not None
                 append_records(records, cell.digest(), [_measure(cell, pixels)])
         progress.line(describe(*_found(group[-1], records)))
-    found = [_found(cell, records) for cell in cells]
-    codes = [_EXIT[judge(r, control)] for r, control in found if r.baseline or not r.replicas]
+    results = [_found(cell, records) for cell in cells]
+    told = {judge(r, control) for r, control in results if r.baseline or not r.replicas}
     return Done(
         path=records,
         fresh=bool(missing),
-        summary=_summary(found),
-        exit_code=max(codes, default=0),
+        summary=_summary(results),
+        exit_code=next((code for verdict, code in _EXIT.items() if verdict in told), 0),
     )
 
 
@@ -114,7 +116,7 @@ def _measure(cell: Cell, pixels: Bytes) -> LatencyRecord:
         baseline_runtime=cell.baseline_runtime,
         builds={
             arm: tuple(build.subject.sha256 for build in builds)
-            for arm, builds in cell.builds().items()
+            for arm, builds in cell.builds.items()
         },
         cold=cold,
         failures=tuple(failures),
@@ -147,14 +149,11 @@ def _replicas(cell: Cell, pixels: Bytes) -> tuple[list[Replica], dict[Arm, Proof
 
 def _found(cell: Cell, records: Path) -> tuple[LatencyRecord, LatencyRecord | None]:
     """The newest record of a cell, and its control."""
+    wanted = cell.digest()
     there = [e for e in read_records(records) if isinstance(e.record, LatencyRecord)]
-    latency = [e.record for e in there if isinstance(e.record, LatencyRecord)]
-    record = next(
-        r
-        for e, r in zip(reversed(there), reversed(latency), strict=True)
-        if e.cell == cell.digest()
-    )
-    return record, control_of(record, latency)
+    latency = {entry.id: entry.record for entry in there if isinstance(entry.record, LatencyRecord)}
+    record = latency[next(entry.id for entry in reversed(there) if entry.cell == wanted)]
+    return record, control_of(record, list(latency.values()))
 
 
 def describe(record: LatencyRecord, control: LatencyRecord | None = None) -> str:

@@ -22,11 +22,14 @@ _PARTED = (Verdict.FASTER, Verdict.SLOWER)
 def judge(record: LatencyRecord, control: LatencyRecord | None = None) -> Verdict:
     """The verdict on a paired record.
 
-    INCONCLUSIVE too where nothing was measured, where more than a fifth of the rounds are void, or
-    where `control`, the baseline against itself, came out FASTER or SLOWER.
+    INCONCLUSIVE too where nothing was measured, where processes are missing, where more than a
+    fifth of the rounds are void, or where `control`, the baseline against itself, lacks processes
+    or came out FASTER or SLOWER.
     """
     interval = interval_of(record)
-    if interval is None or is_unstable(record) or (control is not None and has_failed(control)):
+    if interval is None or is_short(record) or is_unstable(record):
+        return Verdict.INCONCLUSIVE
+    if control is not None and (is_short(control) or has_failed(control)):
         return Verdict.INCONCLUSIVE
     return verdict(interval)
 
@@ -69,6 +72,14 @@ def _bootstrap_of(same: _Same) -> Interval | None:
     return bootstrap_interval(same.replicas)
 
 
+def is_short(record: LatencyRecord) -> bool:
+    """Whether processes died, so that fewer measured than the tier asks for.
+
+    The interval of a single one knows nothing of what differs between processes.
+    """
+    return len(record.replicas) < record.spec.replicas
+
+
 def is_unstable(record: LatencyRecord) -> bool:
     """Whether more than a fifth of the rounds are void in some process."""
     return any(replica.unstable for replica in record.replicas)
@@ -92,6 +103,10 @@ def doubts(record: LatencyRecord, control: LatencyRecord | None = None) -> list[
     interval = interval_of(record)
     if interval is None:
         return [*found, "nothing was measured"]
+    if is_short(record):
+        found.append(f"{_processes(record)} measured, so no verdict")
+    elif len(record.replicas) > len({replica.build for replica in record.replicas}) == 1:
+        found.append("every process ran the same build of the engine, which says nothing of others")
     if not record.stationary:
         found.append("the latency had not settled before measuring")
     void = [entry.reason for replica in record.replicas for entry in replica.void]
@@ -108,9 +123,15 @@ def doubts(record: LatencyRecord, control: LatencyRecord | None = None) -> list[
         found.append(
             f"the bootstrap of pooled medians says {check.low:.3f} to {check.high:.3f} instead"
         )
+    if control is not None and is_short(control):
+        found.append(f"{_processes(control)} of the A/A control measured, so no verdict")
     if control is not None and has_failed(control):
         found.append("the A/A control failed: the baseline differs from itself, so no verdict")
     return found
+
+
+def _processes(record: LatencyRecord) -> str:
+    return f"{len(record.replicas)} of {record.spec.replicas} processes"
 
 
 def control_of(record: LatencyRecord, records: Sequence[LatencyRecord]) -> LatencyRecord | None:

@@ -99,9 +99,10 @@ def speedup_interval(replicas: Sequence[Replica]) -> Interval:
     """Speedup of the candidate over the baseline, over all processes that have rounds to count.
 
     One process: the trimmed mean of its rounds. Several: Student's t over the means of builds (each
-    that of its processes), or the limits over all rounds where those are wider: iterations and
-    rounds of one process share what differs between processes, so they are no replicates (latency
-    protocol, version 1). Raises ValueError where there is nothing to count.
+    that of its processes; of a single build, over its processes), or the limits over all rounds
+    where those are wider: iterations and rounds of one process share what differs between
+    processes, so they are no replicates (latency protocol, version 1). Raises ValueError where
+    there is nothing to count.
     """
     logs = [(r.build, round_log_ratios(r.counted)) for r in replicas]
     logs = [(build, rounds) for build, rounds in logs if rounds]
@@ -113,7 +114,8 @@ def speedup_interval(replicas: Sequence[Replica]) -> Interval:
     builds: dict[int, list[float]] = defaultdict(list)
     for build, rounds in logs:
         builds[build].append(trimmed_interval(rounds).estimate)
-    means = student_interval([statistics.fmean(values) for values in builds.values()])
+    built = list(builds.values())
+    means = student_interval(built[0] if len(built) == 1 else [*map(statistics.fmean, built)])
     reach = max(pooled.high - pooled.estimate, means.high - means.estimate)
     middle = means.estimate
     return _exponentiated(Interval(low=middle - reach, estimate=middle, high=middle + reach))

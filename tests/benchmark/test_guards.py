@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from benchmark import guards
-from benchmark.child import ProcessDiedError
 from benchmark.claimable import busy_cores
 from benchmark.guards import (
     CpuGuard,
@@ -21,7 +20,6 @@ from benchmark.guards import (
     meter_for,
 )
 from benchmark.harness import Harness, Unguarded
-from benchmark.replication import replicate
 from benchmark.tiers import tier
 from dgprune import environment
 from dgprune.judgement import doubts, is_unstable, judge
@@ -220,22 +218,6 @@ def test_a_cpu_without_a_counter_has_no_meter(
 ) -> None:
     monkeypatch.setattr(guards, "_RAPL", tmp_path / "none")
     assert meter_for(RuntimeSpec(name="onnxruntime", provider="cpu", threads=1)) is None
-
-
-def test_another_process_takes_the_place_of_one_that_dies_and_two_end_the_cell() -> None:
-    spec = tier("default", 0)
-    block = TimedBlock(arm="candidate", round=0, durations_ns=(1,))
-
-    def run(number: int, dying: set[int]) -> Replica:
-        if number in dying:
-            raise ProcessDiedError(f"process {number} died")
-        return Replica(build=number, stationary=True, load_average=0.0, blocks=(block,))
-
-    replicas, failures = replicate(lambda n: run(n, {1}), spec)
-    assert [replica.build for replica in replicas] == [0, 2, 3, 4, 5, 6]
-    assert failures == ["process 1 died"]
-    replicas, failures = replicate(lambda n: run(n, {1, 2}), spec)
-    assert (len(replicas), len(failures)) == (1, 2)
 
 
 def test_other_processes_are_seen_by_the_ticks_of_all_cores(tmp_path: Path) -> None:

@@ -124,6 +124,24 @@ def test_a_slow_model_keeps_the_time_of_its_cell_or_takes_six_rounds(call_s: flo
     assert interval.low <= ratio <= interval.high
 
 
+@pytest.mark.parametrize("first_s", [0.09, 40.0])
+def test_a_first_call_that_compiles_changes_nothing_of_what_follows(first_s: float) -> None:
+    """It neither shortens the blocks, so that nothing settles, nor takes the cell's time."""
+    plain = FakeMachine(noisy(0, 1.5, call_ns=4.5e6))
+    rest, seen = noisy(0, 1.5, call_ns=4.5e6), set()
+
+    def latency(arm: Arm, time_ns: int) -> float:
+        first = arm not in seen
+        seen.add(arm)
+        return first_s * 1e9 if first else rest(arm, time_ns)
+
+    found, wanted = FakeMachine(latency).harness().measure(), plain.harness().measure()
+    assert found.stationary
+    sizes = [[len(block.durations_ns) for block in m.blocks] for m in (found, wanted)]
+    assert sizes[0] == sizes[1]
+    assert min(sizes[0]) >= SMOKE.block_iterations[0]
+
+
 def test_six_rounds_of_a_slow_model_cover_the_truth() -> None:
     covered = 0
     for seed in range(300):

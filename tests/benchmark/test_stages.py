@@ -23,7 +23,7 @@ from benchmark.tiers import TIERS
 from dgprune.errors import DgpruneError
 from dgprune.records import AccuracyRecord, LatencyRecord, RuntimeSpec, read_records
 from dgprune.schema import encode
-from dgprune.statistics import round_log_ratios
+from dgprune.statistics import Verdict, round_log_ratios
 from export.export_checkpoint import export
 from export.spec import ExportSpec
 from tests.conftest import TinyChain
@@ -166,6 +166,26 @@ def test_a_cell_of_which_every_process_dies_is_recorded_and_measured_again(
     assert bench(spec, file).exit_code == 0
     found = [e.record for e in read_records(file) if isinstance(e.record, LatencyRecord)]
     assert [bool(record.replicas) for record in found] == [False, True]
+
+
+def test_a_verdict_of_slower_is_the_exit_code_whatever_else_is_inconclusive(
+    chain: TinyChain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pipeline that tolerates 3 must not let a regression through."""
+    told = {1: Verdict.FASTER, 2: Verdict.SLOWER, 4: Verdict.INCONCLUSIVE}
+    monkeypatch.setattr(latency, "judge", lambda record, _: told[record.batch_size])
+    file = tmp_path / "r.jsonl"
+    spec = LatencySpec(
+        artefact=str(chain.pruned_artefact),
+        baseline=str(chain.dense_artefact),
+        data=chain.data,
+        batch_sizes=(1, 2, 4),
+        tier="smoke",
+        cold_start=False,
+    )
+    assert bench(spec, file).exit_code == 1
+    assert bench(replace(spec, batch_sizes=(1, 4)), file).exit_code == 3
+    assert bench(replace(spec, batch_sizes=(1,)), file).exit_code == 0
 
 
 def test_a_cold_start_may_be_left_out(chain: TinyChain, tmp_path: Path) -> None:

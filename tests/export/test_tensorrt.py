@@ -303,6 +303,8 @@ def test_builds_of_an_engine_are_found_and_take_turns(
     with pytest.raises(DgpruneError, match="needs 3 builds .* the baseline has 2 .* --build 2"):
         _require_builds(cell)
     export(replace(spec_of(chain), checkpoint=str(chain.dense), build=3), store)
+    fewer, cell = cell, cells_of(spec)[0]
+    assert cell.digest() != fewer.digest()  # one more build: measured again
     _require_builds(cell)
     assert [cell.build(number) for number in range(4)] == [0, 1, 2, 0]
 
