@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dgprune.judgement import interval_of
-from dgprune.records import Entry, LatencyRecord
+from dgprune.records import Entry, LatencyRecord, RuntimeSpec
 from dgprune.statistics import Interval
 from dgprune.structure import Structure, cost_of
 from reports.section import DASH, Section, without_empty
 from reports.setting import seed_of
+from reports.speed import weight
 
 _FAR = 0.25  # how far the speedup may be from the MACs ratio before a reason is looked for
 _HOST_BOUND = 0.8
@@ -51,15 +52,13 @@ class Attribution:
 
 
 def attributions(entries: Sequence[Entry]) -> list[Attribution]:
-    """One a pruned file, runtime and batch size."""
+    """One a pruned file, runtime and batch size, of the record that backs it best."""
     records = [e.record for e in entries if isinstance(e.record, LatencyRecord)]
     gains = _gains_of_dense(records)
     found = []
-    for record in records:
-        interval = interval_of(record) if record.baseline else None
-        if record.is_control or record.varies != "network" or interval is None:
-            continue
-        assert record.baseline is not None
+    for record in _best_backed(records):
+        interval = interval_of(record)
+        assert record.baseline is not None and interval is not None
         precision = _of_dense(gains, record, "precision")
         lower = precision.baseline if precision else None
         runtime = _of_dense(gains, record, "runtime", (lower or record.baseline).sha256)
@@ -75,6 +74,18 @@ def attributions(entries: Sequence[Entry]) -> list[Attribution]:
             )
         )
     return found
+
+
+def _best_backed(records: Sequence[LatencyRecord]) -> list[LatencyRecord]:
+    """One a pruned file, runtime and batch size, as tables choose it, in order of first mention."""
+    best: dict[tuple[str, RuntimeSpec, int], LatencyRecord] = {}
+    for record in records:
+        if record.is_control or record.varies != "network" or record.baseline is None:
+            continue
+        if interval_of(record) is not None:
+            key = (record.subject.sha256, record.runtime, record.batch_size)
+            best[key] = max(record, best.get(key, record), key=weight)
+    return list(best.values())
 
 
 _Gains = dict[tuple[str, str, int], list[LatencyRecord]]

@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from statistics import fmean
 
 from dgprune.errors import DgpruneError
+from dgprune.missing import Missing
 from dgprune.paired import Pairs, difference_interval, pairs_of
 from dgprune.statistics import Interval, student_interval
 from reports.accuracy_details import points_interval
 from reports.budget_views import fast_enough, gain, measure, speeds_within
+from reports.missing import fits
 from reports.over_targets import group_of
 from reports.recipe import made_by_recipe
 from reports.rows import Row, Table
@@ -88,34 +90,52 @@ def _pairs(own: Row, other: Row) -> Pairs:
     return pairs_of(own.unseen.record, other.unseen.record)
 
 
-def equal_speed_sections(tables: Sequence[Table]) -> list[Section]:
-    """One for every model that was pruned in two ways and more on two targets or seeds and more."""
+def equal_speed_sections(tables: Sequence[Table], missing: Sequence[Missing] = ()) -> list[Section]:
+    """One for every model that was pruned in two ways and more on two targets or seeds and more.
+
+    A target of which all is `missing` counts too: there is no average without it.
+    """
     groups: dict[tuple[object, ...], list[Table]] = defaultdict(list)
     for table in tables:
         if table.dense is not None and table.dense.unseen is not None and table.setting.target:
             by = made_by_recipe(table.dense.subject)
             groups[(*group_of(table.dense), by.model, by.image_size, measure(table))].append(table)
-    found = (_section(group) for _, group in sorted(groups.items(), key=str))
+    found = (_section(group, missing) for _, group in sorted(groups.items(), key=str))
     return [section for section in found if section is not None]
 
 
-def _section(tables: Sequence[Table]) -> Section | None:
+def _section(tables: Sequence[Table], missing: Sequence[Missing]) -> Section | None:
     rows = [(r, found, t) for t in tables for r in t.rows if (found := _usable(r, t)) is not None]
     ways = sorted({row.criterion for row, _, _ in rows})
     places = {(table.setting.target, seed_of(row.subject)) for row, _, table in rows}
     if len(ways) < 2 or len(places) < 2:
         return None
     speeds = speeds_within([found for _, found, _ in rows], _MOST_COLUMNS)
-    columns = [_column(tables, ways, speed) for speed in speeds]
-    cells = ((way, *(_cell(way, column, places) for column in columns)) for way in ways)
+    targets = _asked(tables, rows[0][0], missing)
+    columns = [_column(tables, targets, ways, speed) for speed in speeds]
+    cells = [(way, *(_cell(way, column, places) for column in columns)) for way in ways]
+    told = tuple(row for row in cells if set(row[1:]) != {DASH})
+    if not told:
+        return None
     by = made_by_recipe(rows[0][0].subject)
     return Section(
         title=f"At equal speed over targets and seeds: {by.model} at {by.image_size} px "
         f"({tables[0].form})",
-        text=_text(tables, places),
+        text=_text(tables, targets),
         header=("criterion", *(f"at least {speed:.3g}x" for speed in speeds)),
-        rows=tuple(row for row in cells if set(row[1:]) != {DASH}),
+        rows=told,
     )
+
+
+def _asked(tables: Sequence[Table], row: Row, missing: Sequence[Missing]) -> tuple[str, ...]:
+    """Every target that was held out, or should have been, for the model of `row`."""
+    by = made_by_recipe(row.subject)
+    absent = {
+        one.target
+        for one in missing
+        if fits(one, row.subject) and (one.model, one.image_size) == (by.model, by.image_size)
+    }
+    return tuple(sorted({table.setting.target for table in tables} | absent))
 
 
 def _usable(row: Row, table: Table) -> float | None:
@@ -125,8 +145,9 @@ def _usable(row: Row, table: Table) -> float | None:
     return gain(row, table)
 
 
-def _column(tables: Sequence[Table], ways: Sequence[str], speed: float) -> dict[str, Picked]:
-    targets = tuple(sorted({table.setting.target for table in tables}))
+def _column(
+    tables: Sequence[Table], targets: tuple[str, ...], ways: Sequence[str], speed: float
+) -> dict[str, Picked]:
     found = {way: Picked(targets=targets) for way in ways}
     for table in tables:
         pick = fast_enough(table, speed)
@@ -154,14 +175,15 @@ def _cell(way: str, column: dict[str, Picked], places: set[Place]) -> str:
     if way == best:
         return text
     margin = own.over(column[best])
-    return text if margin is None else f"{text}; {points_interval(margin)}"
+    if margin is None:
+        return f"{text}; no seed or no images in common with {best}"
+    return f"{text}; {points_interval(margin)}"
 
 
-def _text(tables: Sequence[Table], places: set[Place]) -> str:
-    targets = ", ".join(sorted({target for target, _ in places}))
+def _text(tables: Sequence[Table], targets: Sequence[str]) -> str:
     return (
-        f"Accuracy on the unseen domain, averaged over {targets}, of the file that within its "
-        f"target and seed has the best source validation among those that reach a "
+        f"Accuracy on the unseen domain, averaged over {', '.join(targets)}, of the file that "
+        f"within its target and seed has the best source validation among those that reach a "
         f"{measure(tables[0])}, and the mean of what it reached. Behind the semicolon: points over "
         "the way with the best validation in that column, on the same images and seeds, with 95 % "
         "limits: Student's t over seeds, or of one seed a paired bootstrap over images within each "

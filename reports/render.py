@@ -96,7 +96,7 @@ def whole(material: Material, histories: Sequence[HistoryPage], beside: Listing)
         missing=missing_notes(material.missing),
         overviews=[
             *over_targets_sections(tables, material.missing),
-            *equal_speed_sections(tables),
+            *equal_speed_sections(tables, material.missing),
             *paper_sections(tables),
         ],
         attributed=attributed,

@@ -78,7 +78,7 @@ def contents(material: Material, lines: Sequence[str], *, parquet: bool) -> dict
     """
     drawn = history_pages(material.histories)
     pictures = Pictures(_drawn(material, drawn))
-    beside = files_beside(material.entries, material.tables, parquet=parquet and is_available())
+    beside = files_beside(material, parquet=parquet and is_available())
     made = whole(material, drawn, listing(list(beside), parquet=parquet))
     kept = {HISTORY: point_lines(material.histories)} if material.histories else {}
     texts = {

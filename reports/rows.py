@@ -21,7 +21,7 @@ from dgprune.structure import ModelCost, cost_of
 from reports.accuracy_cells import AccuracyCell, HeldOut
 from reports.recipe import budget_of, budget_text, checkpoint_of, criterion_of, names_of
 from reports.setting import Setting, seed_of, setting_of
-from reports.speed import SpeedCell, require_one_machine, speed_cell, width
+from reports.speed import SpeedCell, require_one_machine, speed_cell, weight
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,7 +191,9 @@ def _table(entries: list[Entry]) -> Table:
     over_dense = [cell for cell in paired if cell.baseline_sha256 in dense]
     require_one_machine(over_dense)
     controls: dict[int, SpeedCell] = {}
-    for cell in sorted(over_dense, key=_size_then_narrower):  # the narrowest comes last and stays
+    for cell in sorted(
+        over_dense, key=_size_then_weight
+    ):  # what backs it best comes last and stays
         sha, size = cell.record.subject.sha256, cell.record.batch_size
         if sha == cell.baseline_sha256:
             controls[size] = cell
@@ -220,12 +222,13 @@ def _table(entries: list[Entry]) -> Table:
     )
 
 
-def _size_then_narrower(cell: SpeedCell) -> tuple[int, float]:
-    return cell.record.batch_size, -width(cell)
+def _size_then_weight(cell: SpeedCell) -> tuple[int, tuple[int, float]]:
+    return cell.record.batch_size, weight(cell.record)
 
 
-def _place(row: Row) -> tuple[tuple[str, float], str, str, str]:
-    return row.budget, row.subject.label, seed_of(row.subject), row.subject.sha256
+def _place(row: Row) -> tuple[tuple[str, float], str, str]:
+    """Equal ones stay in the order of the records, the newest last."""
+    return row.budget, row.subject.label, seed_of(row.subject)
 
 
 def _measured_rows(entries: Sequence[Entry]) -> dict[str, Row]:

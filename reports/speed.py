@@ -1,5 +1,6 @@
 """Speedups as cells of a table, and which of them may stand in one."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -27,9 +28,14 @@ class SpeedCell:
     baseline_latency_s: float
 
 
-def width(cell: SpeedCell) -> float:
-    """How wide the interval of a speedup is."""
-    return cell.interval.high - cell.interval.low
+def weight(record: LatencyRecord) -> tuple[int, float]:
+    """How well a record backs its speedup: by its processes, then by how narrow its interval is.
+
+    The interval of a single process knows nothing of what differs between processes: it is the
+    narrowest, and holds the truth least often.
+    """
+    interval = interval_of(record)
+    return len(record.replicas), interval.low - interval.high if interval else -math.inf
 
 
 def require_one_machine(cells: Sequence[SpeedCell]) -> None:

@@ -5,7 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from dgprune.records import Entry, LatencyRecord, Record, RuntimeSpec, append_records, read_records
+from benchmark.tiers import tier
+from dgprune.records import (
+    AccuracyRecord,
+    Entry,
+    LatencyRecord,
+    Record,
+    RuntimeSpec,
+    append_records,
+    read_records,
+)
 from dgprune.statistics import Interval
 from dgprune.timing import ColdStart, Replica, TimedBlock
 from reports.attribution import Attribution, attribution_section, attributions
@@ -73,6 +82,31 @@ def test_a_precision_stands_between_runtime_and_pruning(chain: TinyChain, tmp_pa
     )
     (found,) = attributions(entries(tmp_path / "r", [runtime, precision, pruned]))
     assert found.total.estimate == pytest.approx(2.0 * 1.25 * 1.5)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_more_processes_stand_before_a_narrower_interval(
+    chain: TinyChain, tmp_path: Path, order: int
+) -> None:
+    """A single process knows nothing of what differs between processes, and looks the surest."""
+    quick = timed(latency_of(chain), 2.0)
+    speeds = (1.8, 1.9, 2.0, 1.8, 1.9, 2.0)
+    several = replace(
+        quick,
+        spec=tier("default", 0),
+        replicas=tuple(
+            replace(timed(quick, speed).replicas[0], build=number)
+            for number, speed in enumerate(speeds)
+        ),
+    )
+    dense = [e.record for e in read_records(chain.records) if isinstance(e.record, AccuracyRecord)]
+    both = [quick, several][::order]
+    found = entries(tmp_path / "r", [*dense, *both])
+    (table,) = (t for t in tables(found) if t.batch_sizes)
+    (shown,) = (row.speed[1] for row in table.rows if row.speed)
+    (told,) = attributions(found)
+    assert len(shown.record.replicas) == len(told.record.replicas) == 6
+    assert shown.interval == told.pruning
 
 
 def test_limits_of_a_product_add_in_squares(chain: TinyChain) -> None:

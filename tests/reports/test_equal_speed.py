@@ -11,6 +11,7 @@ from reports.accuracy_details import points_interval
 from reports.equal_speed import equal_speed_sections
 from reports.rows import tables
 from tests.fakes.accuracy import entries_of
+from tests.fakes.missing import missing
 
 DENSE = {(target, seed): 9 for target in "ab" for seed in (0, 1)}
 
@@ -102,3 +103,24 @@ def test_one_target_and_seed_is_no_table() -> None:
 def test_dense_files_alone_are_no_table(split: str) -> None:
     places = {("a", 0): 8, **({(split, 0): 8} if split else {})}
     assert equal_speed_sections(tables(files("dense", places))) == []
+
+
+def test_a_target_without_pruned_files_leaves_no_average() -> None:
+    """Dense alone there, or asked for and lost: no way of pruning has all targets then."""
+    both = {("a", 0): 8, ("b", 0): 8}
+    pruned = [*files("fisher", both), *files("l1", both)]
+    known = [*files("dense", both), *pruned]
+    assert len(equal_speed_sections(tables(known))) == 1
+    assert equal_speed_sections(tables([*known, *files("dense", {("c", 0): 8})])) == []
+    assert equal_speed_sections(tables(known), [missing("l1-global-50", "c", 0)]) == []
+    other = missing("l1-global-50", "c", 0, model="another")
+    assert len(equal_speed_sections(tables(known), [other])) == 1
+
+
+def test_ways_that_share_no_seed_say_so() -> None:
+    first, second = ({(target, seed): 8 for target in "ab"} for seed in (0, 1))
+    rows = shown(files("dense", DENSE), files("fisher", first), files("l1", second, sources=8))
+    assert rows[0]["at least 1x"] == "80.0 % at 1.00x, 1 seed"
+    assert rows[1]["at least 1x"] == (
+        "80.0 % at 1.00x, 1 seed; no seed or no images in common with fisher"
+    )

@@ -10,6 +10,8 @@ import pytest
 from dgprune.missing import Missing, missing_line
 from dgprune.records import Entry, append_records
 from dgprune.store import append_lines
+from reports.beside import files_beside
+from reports.material import Material
 from reports.missing import MISSING, missing_notes, read_files
 from reports.over_targets import Grid, grids
 from reports.over_targets_section import OVER_TARGETS, over_targets_sections
@@ -48,6 +50,13 @@ def test_a_recipe_of_which_nothing_is_there_is_a_row_of_dashes() -> None:
     dense, row = found.rows
     assert row[1:] == (*["missing 2 of 2"] * 3, "missing 6 of 6", "–", "–", "–")
     assert dense[4] == "65.0 ± 7.1 %"  # nothing of it is missing
+
+
+def test_the_table_for_a_paper_counts_what_is_missing_as_the_page_does() -> None:
+    material = Material(entries=tuple(files("dense", DENSE)), missing=tuple(LOST))
+    text = files_beside(material, parquet=False)["tables/over-targets.tex"].decode()
+    assert "Missing: 6 of 12 files" in text
+    assert "missing 6 of 6" in text
 
 
 def test_a_target_and_a_seed_that_are_missing_everywhere_count_as_asked() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dgprune.records import AccuracyRecord, Entry, append_records
+from dgprune.records import AccuracyRecord, Entry, Record, append_records
 from dgprune.statistics import average
 from reports.over_targets import Grid, grids
 from reports.over_targets_section import OVER_TARGETS, over_targets_sections
@@ -164,6 +164,27 @@ def test_a_model_chosen_by_the_unseen_domain_stands_apart() -> None:
             entry.record, subject=subject)))  # fmt: skip
     found = grids(tables([*files("dense", DENSE), *oracle]))
     assert ["the unseen domain chose the epoch" in grid.title for grid in found] == [False, True]
+
+
+@pytest.mark.parametrize("newer_first", [False, True])
+def test_of_two_files_of_a_recipe_the_newer_one_stands(newer_first: bool) -> None:
+    """Newer is what stands later in the records, whatever its digest is."""
+    both = {("a", 0): 3, ("b", 0): 3}
+    old, new = (
+        [replace(e, record=with_digest(e.record, f"{first}{e.cell[1:]}")) for e in files(*of)]
+        for first, of in (
+            ("0" if newer_first else "f", ("dense", both)),
+            ("f" if newer_first else "0", ("dense", dict.fromkeys(both, 8))),
+        )
+    )
+    grid = grid_of(old, new)
+    (line,) = grid.lines
+    assert grid.replaced == 2
+    assert line.over_targets.mean == pytest.approx(0.8)
+
+
+def with_digest(record: Record, sha256: str) -> Record:
+    return replace(record, subject=replace(record.subject, sha256=sha256))
 
 
 def test_published_rows_stand_beside_pacs_only() -> None:
