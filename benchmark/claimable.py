@@ -9,7 +9,7 @@ from benchmark.cells import Cell
 from benchmark.subject import OpenSubject
 from dgprune.errors import DgpruneError
 from dgprune.judgement import of_held_out, unfit
-from dgprune.records import Entry
+from dgprune.records import Entry, RuntimeSpec
 
 _BUSY = 0.1  # of one core
 _LOOK_S = 0.5
@@ -24,9 +24,10 @@ def require_claimable(cells: Sequence[Cell], entries: Sequence[Entry]) -> None:
     if first.baseline is None:
         raise DgpruneError("--tier claim is for a speedup; name the dense file with --baseline")
     _require_builds(first)
-    for subject in (first.candidate, first.baseline):
+    other = first.baseline_runtime or first.runtime
+    for subject, runtime in ((first.candidate, first.runtime), (first.baseline, other)):
         _require_fit(subject)
-        _require_accuracy(subject, entries)
+        _require_accuracy(subject, runtime, entries)
     _require_one_split(first.candidate, first.baseline)
     _require_quiet()
 
@@ -60,15 +61,16 @@ def _require_one_split(candidate: OpenSubject, baseline: OpenSubject) -> None:
         )
 
 
-def _require_accuracy(subject: OpenSubject, entries: Sequence[Entry]) -> None:
-    """The accuracy on what was held out must be of these very bytes."""
-    if of_held_out(subject.subject.sha256, entries):
+def _require_accuracy(subject: OpenSubject, runtime: RuntimeSpec, entries: Sequence[Entry]) -> None:
+    """The accuracy on what was held out must be of these very bytes, and of the same runtime."""
+    if of_held_out(subject.subject.sha256, runtime, entries):
         return
     origin = subject.subject.origin
     option = f"--target {origin.target}" if origin.target else f"--protocol {origin.protocol}"
     raise DgpruneError(
-        f"--tier claim needs the accuracy of {subject.folder} in the same --records; "
-        f"run dgprune evaluate on it first, with {option}"
+        f"--tier claim needs the accuracy of {subject.folder} on {runtime.name} "
+        f"({runtime.provider}) in the same --records; run dgprune evaluate on it first, with "
+        f"{option} --runtime {runtime.name} --provider {runtime.provider}"
     )
 
 

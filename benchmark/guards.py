@@ -15,24 +15,33 @@ _WAITED = 0.05  # of a round, for a core that was somebody else's
 _RAPL = Path("/sys/class/powercap/intel-rapl:0")
 
 
-def guard_for(runtime: RuntimeSpec) -> Guard:
-    """What watches the device that `runtime` computes on, and always the CPU."""
+def guard_for(runtimes: Sequence[RuntimeSpec]) -> Guard:
+    """What watches every device that one of `runtimes` computes on, and always the CPU."""
+    nvml = _nvidia_of(runtimes)
     watched: list[Guard] = [CpuGuard()]
-    if runtime.provider != "cpu":
-        nvml = nvidia_device()
-        watched += [NvidiaGuard(*nvml)] if nvml else []
-    return Guards(watched)
+    return Guards([*watched, NvidiaGuard(*nvml)] if nvml else watched)
 
 
-def meter_for(runtime: RuntimeSpec) -> Meter | None:
-    """The energy counter of the device that `runtime` computes on; None where it has none."""
-    if runtime.provider != "cpu":
+def meter_for(runtimes: Sequence[RuntimeSpec]) -> Meter | None:
+    """The energy counter of the device that `runtimes` compute on.
+
+    None where it has none, or where they compute on several: two counters add up to nothing.
+    """
+    on_cpu = {runtime.provider == "cpu" for runtime in runtimes}
+    if len(on_cpu) > 1:
+        return None
+    if not on_cpu.pop():
         nvml = nvidia_device()
         return NvidiaMeter(*nvml) if nvml else None
     try:
         return RaplMeter(_RAPL)
     except (OSError, ValueError):
         return None
+
+
+def _nvidia_of(runtimes: Sequence[RuntimeSpec]) -> tuple[Any, Any] | None:
+    """NVML and the device, where one of `runtimes` computes there."""
+    return nvidia_device() if any(runtime.provider != "cpu" for runtime in runtimes) else None
 
 
 class Guards:
@@ -118,9 +127,9 @@ class NvidiaGuard:
         return "another process is on the device" if len(running) > 1 + asleep else None
 
 
-def device_state(runtime: RuntimeSpec) -> DeviceState | None:
-    """Clock, temperature and power of the device that `runtime` computes on, where it has them."""
-    found = nvidia_device() if runtime.provider != "cpu" else None
+def device_state(runtimes: Sequence[RuntimeSpec]) -> DeviceState | None:
+    """Clock, temperature and power of the device that one of `runtimes` computes on, if any."""
+    found = _nvidia_of(runtimes)
     if found is None:
         return None
     nvml, device = found

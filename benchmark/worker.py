@@ -47,6 +47,7 @@ def run(job: Job, pixels: Bytes) -> Result:
             proofs[name] = proven(runtime, subject, arm.runtime, job.batch_size)
             runtime.bind([subject.inputs(part) for part in job.parts(pixels)])
             steps[name] = runtime.infer
+        runtimes = [arm.runtime for arm in job.arms.values()]
         gc.collect()
         gc.freeze()
         gc.disable()
@@ -55,12 +56,12 @@ def run(job: Job, pixels: Bytes) -> Result:
             batches=job.batches,
             clock=HostClock(),
             spec=job.spec,
-            guard=guard_for(arm.runtime),
-            meter=meter_for(arm.runtime),
+            guard=guard_for(runtimes),
+            meter=meter_for(runtimes),
         )
-        before = device_state(arm.runtime)
+        before = device_state(runtimes)
         measurement = harness.measure()
-        after = device_state(arm.runtime)
+        after = device_state(runtimes)
         device = (before, after) if before and after else None
         return Result(measurement=measurement, proofs=proofs, device=device)
 

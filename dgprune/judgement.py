@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from dgprune.lineage import chosen_by_oracle, spec_of
-from dgprune.records import AccuracyRecord, Entry, LatencyRecord, Subject
+from dgprune.records import AccuracyRecord, Entry, LatencyRecord, RuntimeSpec, Subject
 from dgprune.statistics import (
     Interval,
     Verdict,
@@ -160,13 +160,18 @@ def unfit(subject: Subject) -> str | None:
     return None
 
 
-def of_held_out(sha256: str, entries: Sequence[Entry]) -> dict[str, Entry]:
-    """The newest evaluation of these very bytes on what was held out: a record a domain."""
+def of_held_out(sha256: str, runtime: RuntimeSpec, entries: Sequence[Entry]) -> dict[str, Entry]:
+    """The newest evaluation of these very bytes on what was held out: a record a domain.
+
+    Only what `runtime` computed counts: another one, or another device, rounds otherwise.
+    """
+    executed = (runtime.name, runtime.provider)
     found = [
         (entry.record.domain, entry)
         for entry in entries
         if isinstance(entry.record, AccuracyRecord)
         and entry.record.role != "source-val"
         and entry.record.subject.sha256 == sha256
+        and (entry.record.runtime.name, entry.record.runtime.provider) == executed
     ]
     return {domain: entry for domain, entry in found if entry.cell == found[-1][1].cell}

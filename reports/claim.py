@@ -12,12 +12,21 @@ from dgprune.judgement import (
     of_held_out,
     unfit,
 )
-from dgprune.records import AccuracyRecord, Entry, LatencyRecord, RuntimeSpec, Subject
+from dgprune.records import (
+    AccuracyRecord,
+    Entry,
+    LatencyRecord,
+    ProfileRecord,
+    Record,
+    RuntimeSpec,
+    Subject,
+)
 from dgprune.schema import Json, canonical_json, encode, seal
 from dgprune.statistics import Interval, Verdict, median_latency_s
 from dgprune.structure import cost_of
 
-SCHEMA = 1
+SCHEMA = 2  # 1 had no device
+_PACKAGES = {"onnxruntime": ("onnxruntime", "onnxruntime-gpu"), "torch-compile": ("torch",)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +51,7 @@ class Claim:
     """A speedup with its interval, on one runtime at one batch size, and what accuracy it costs.
 
     `record` and `control` are the ids of the latency records, as `accuracy_record` is of theirs.
+    `device` is the accelerator that computed, "" where the CPU did.
     `target` is "" under the protocol paper-like, whose accuracies are of in-domain test images.
     """
 
@@ -53,6 +63,7 @@ class Claim:
     runtime: RuntimeSpec
     runtime_version: str
     cpu: str
+    device: str
     target: str
     baseline: ClaimedFile
     candidate: ClaimedFile
@@ -96,18 +107,23 @@ def claim_of(entry: Entry, entries: Sequence[Entry]) -> Claim | str:
     files = []
     domains = set()
     for subject, arm in ((record.baseline, "baseline"), (record.subject, "candidate")):
-        found = of_held_out(subject.sha256, entries)
+        found = of_held_out(subject.sha256, record.runtime, entries)
         if not found:
             kind = "unseen" if subject.origin.target else "test"
-            return f"{record.subject.label}: the {kind} accuracy of {subject.label} is missing"
+            return (
+                f"{record.subject.label}: the {kind} accuracy of {subject.label} on "
+                f"{record.runtime.name} ({record.runtime.provider}) is missing"
+            )
+        fallen = _fallen([entry.record for entry in found.values()])
+        if fallen is not None:
+            return f"{record.subject.label}: {fallen} (accuracy of {subject.label})"
         domains.add(frozenset(found))
         files.append(_file(subject, median_latency_s(record, arm), list(found.values())))  # type: ignore[arg-type]
     if len(domains) > 1:
         return f"{record.subject.label}: the arms were not measured on the same domains"
     floor = noise_floor(control)
     assert floor is not None
-    name = record.runtime.name
-    version = record.environment.libraries.get(name, "")
+    version = _version(record)
     return Claim(
         statement=_statement(record, interval, files, version),
         verdict=judge(record, control).value,
@@ -117,6 +133,7 @@ def claim_of(entry: Entry, entries: Sequence[Entry]) -> Claim | str:
         runtime=record.runtime,
         runtime_version=version,
         cpu=record.environment.cpu,
+        device=_device(record),
         target=record.subject.origin.target,
         baseline=files[0],
         candidate=files[1],
@@ -144,10 +161,29 @@ def _refusal(record: LatencyRecord, control: LatencyRecord | None) -> str | None
     if control is None:
         return "its A/A control is missing"
     if judge(record, control) is Verdict.INCONCLUSIVE:
-        return f"inconclusive: {'; '.join(doubts(record, control)) or 'the interval holds 1'}"
-    proofs = (record.proof, record.baseline_proof)
+        unclear = "the interval is neither past 1 by the margin nor within it"
+        return f"inconclusive: {'; '.join(doubts(record, control)) or unclear}"
+    return _fallen([record])
+
+
+def _fallen(records: Sequence[Record]) -> str | None:
+    """What ran otherwise than asked, as the user allowed; None where nothing did."""
+    proofs = [record.proof for record in records if not isinstance(record, ProfileRecord)]
+    proofs += [record.baseline_proof for record in records if isinstance(record, LatencyRecord)]
     fallen = [text for proof in proofs if proof for text in proof.fallbacks]
     return f"something else ran than was asked: {fallen[0]}" if fallen else None
+
+
+def _version(record: LatencyRecord) -> str:
+    """The version of the library that computed, by whichever of its packages is installed."""
+    libraries, name = record.environment.libraries, record.runtime.name
+    packages = _PACKAGES.get(name, (name,))
+    return next((libraries[package] for package in packages if package in libraries), "")
+
+
+def _device(record: LatencyRecord) -> str:
+    device = record.environment.device
+    return device.name if device is not None and record.runtime.provider != "cpu" else ""
 
 
 def _file(subject: Subject, latency_s: float, held_out: Sequence[Entry]) -> ClaimedFile:
@@ -169,10 +205,11 @@ def _statement(
 ) -> str:
     dense, pruned = (100 * file.correct / file.images for file in files)
     runtime = record.runtime
+    hardware = _device(record) or record.environment.cpu
     threads = "1 thread" if runtime.threads == 1 else f"{runtime.threads} threads"
     return (
         f"{record.subject.label} runs {interval.estimate:.2f}x as fast as {files[0].label} on "
-        f"{runtime.name} {version} ({runtime.provider}, {threads}, {record.environment.cpu}), "
+        f"{runtime.name} {version} ({runtime.provider}, {threads}, {hardware}), "
         f"batch {record.batch_size}, 95 % interval {interval.low:.2f} to {interval.high:.2f}, "
         f"and reaches {pruned:.1f} % on {_held_out(record.subject)}, "
         f"dense {dense:.1f} %."

@@ -164,7 +164,7 @@ def _grid(group: Sequence[tuple[Row, Table]], missing: Sequence[Missing], in_fp3
     files: dict[str, dict[tuple[str, str], Measured]] = defaultdict(dict)
     recipes: dict[str, MadeBy] = {}
     order: dict[str, tuple[object, ...]] = {}
-    for row, table in group:
+    for row, table in sorted(group, key=lambda pair: pair[0].order):  # the newest comes last
         of = made_by_recipe(row.subject)
         recipes[of.key] = of
         order.setdefault(of.key, (of.model, of.image_size, row.budget, of.label, len(of.steps)))

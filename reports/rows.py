@@ -29,9 +29,11 @@ class Row:
     """One file: what it is, its accuracy by domain, its speedup by batch size.
 
     `validation` is by domain too, where a domain has both: under the protocol paper-like.
-    `held_out_domains` are those of the table of which images were held out.
+    `held_out_domains` are those of the table of which images were held out; a file that is named
+    later in the records has the larger `order`.
     """
 
+    order: int
     subject: Subject
     cost: ModelCost
     held_out_domains: tuple[str, ...]
@@ -226,9 +228,8 @@ def _size_then_weight(cell: SpeedCell) -> tuple[int, tuple[int, float]]:
     return cell.record.batch_size, weight(cell.record)
 
 
-def _place(row: Row) -> tuple[tuple[str, float], str, str]:
-    """Equal ones stay in the order of the records, the newest last."""
-    return row.budget, row.subject.label, seed_of(row.subject)
+def _place(row: Row) -> tuple[tuple[str, float], str, str, str]:
+    return row.budget, row.subject.label, seed_of(row.subject), row.subject.sha256
 
 
 def _measured_rows(entries: Sequence[Entry]) -> dict[str, Row]:
@@ -238,7 +239,8 @@ def _measured_rows(entries: Sequence[Entry]) -> dict[str, Row]:
     rows: dict[str, Row] = {}
     for entry in entries:
         record, subject = entry.record, entry.record.subject
-        new = Row(subject=subject, cost=cost_of(subject.structure), held_out_domains=held_out)
+        cost, order = cost_of(subject.structure), len(rows)
+        new = Row(order=order, subject=subject, cost=cost, held_out_domains=held_out)
         row = rows.setdefault(subject.sha256, new)
         if isinstance(record, AccuracyRecord):
             beside = record.role == "source-val" and not subject.origin.target

@@ -17,6 +17,7 @@ from benchmark.guards import (
     NvidiaMeter,
     RaplMeter,
     device_state,
+    guard_for,
     meter_for,
 )
 from benchmark.harness import Harness, Unguarded
@@ -29,6 +30,8 @@ from dgprune.timing import Replica, TimedBlock, VoidRound
 from tests.benchmark.test_harness import FakeMachine
 from tests.conftest import TinyChain
 from tests.reports.test_attribution import latency_of, timed
+
+ON_CPU = RuntimeSpec(name="onnxruntime", provider="cpu", threads=1)
 
 
 class Counting:
@@ -160,10 +163,33 @@ def test_a_device_is_part_of_the_environment_and_its_state_of_a_process(
     assert (found.name, found.driver, found.power_limit_w) == ("NVIDIA H1", "580.1", 700)
     assert found.persistent and found.largest_clock_mhz == 1980
     gpu = RuntimeSpec(name="tensorrt", provider="cuda", threads=1)
-    state = device_state(gpu)
+    state = device_state([gpu])
     assert state is not None
     assert (state.clock_mhz, state.temperature_c, state.power_w) == (1980, 41, 123.4)
-    assert device_state(RuntimeSpec(name="openvino", provider="cpu", threads=1)) is None
+    assert device_state([ON_CPU]) is None
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_arms_on_two_devices_are_watched_on_both_and_share_no_meter(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, order: int
+) -> None:
+    """Whichever was loaded last: the order alternates from process to process."""
+    monkeypatch.setattr(guards, "nvidia_device", lambda: (nvml(reasons=32), object()))
+    (tmp_path / "max_energy_range_uj").write_text("1000\n")
+    (tmp_path / "energy_uj").write_text("900\n")
+    monkeypatch.setattr(guards, "_RAPL", tmp_path)
+    gpu = RuntimeSpec(name="onnxruntime", provider="cuda", threads=1)
+    both = [gpu, ON_CPU][::order]
+    guard = guard_for(both)
+    guard.begin()
+    assert guard.trouble() == "thermal slowdown"
+    assert device_state(both) is not None
+    assert meter_for(both) is None
+    assert isinstance(meter_for([ON_CPU, ON_CPU]), RaplMeter)
+    assert isinstance(meter_for([gpu, gpu]), NvidiaMeter)
+    alone = guard_for([ON_CPU])
+    alone.begin()
+    assert alone.trouble() != "thermal slowdown"
 
 
 @pytest.mark.parametrize(
@@ -217,7 +243,7 @@ def test_a_cpu_without_a_counter_has_no_meter(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(guards, "_RAPL", tmp_path / "none")
-    assert meter_for(RuntimeSpec(name="onnxruntime", provider="cpu", threads=1)) is None
+    assert meter_for([ON_CPU]) is None
 
 
 def test_other_processes_are_seen_by_the_ticks_of_all_cores(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from dgprune import cli
+from dgprune.environment import Device
 from dgprune.records import (
     AccuracyRecord,
     LatencyRecord,
@@ -74,6 +75,27 @@ def test_a_claim_says_speedup_interval_and_unseen_accuracy(
     assert "2.00x as fast as dense" in claim.statement and "domain2" in claim.statement
 
 
+def test_a_claim_on_a_gpu_names_the_gpu_and_its_package(chain: TinyChain, tmp_path: Path) -> None:
+    def on_gpu(record: Record) -> Record:
+        libraries = {**record.environment.libraries, "onnxruntime-gpu": "9.8"}
+        del libraries["onnxruntime"]
+        device = Device(
+            name="GPU 1",
+            driver="580",
+            memory_bytes=1,
+            power_limit_w=1,
+            largest_clock_mhz=1,
+            persistent=True,
+        )
+        environment = replace(record.environment, libraries=libraries, device=device)
+        runtime = replace(record.runtime, provider="cuda")
+        return replace(record, environment=environment, runtime=runtime)
+
+    (claim,) = claims(read_records(written(chain, tmp_path / "r.jsonl", on_gpu)))
+    assert (claim.runtime_version, claim.device) == ("9.8", "GPU 1")
+    assert "on onnxruntime 9.8 (cuda, 1 thread, GPU 1)" in claim.statement
+
+
 def without_control(record: Record) -> Record | None:
     return None if isinstance(record, LatencyRecord) and record.is_control else record
 
@@ -114,16 +136,32 @@ def fallen(record: Record) -> Record:
     return replace(record, proof=replace(record.proof, fallbacks=("asked fp16, but fp32 runs",)))
 
 
+def elsewhere(record: Record) -> Record:
+    """Accuracy that another runtime computed of the same bytes."""
+    if not isinstance(record, AccuracyRecord):
+        return record
+    return replace(record, runtime=replace(record.runtime, name="openvino"))
+
+
+def fallen_accuracy(record: Record) -> Record:
+    if not isinstance(record, AccuracyRecord):
+        return record
+    assert record.proof is not None
+    return replace(record, proof=replace(record.proof, fallbacks=("asked fp16, but fp32 runs",)))
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
+        (elsewhere, "the unseen accuracy of dense on onnxruntime (cpu) is missing"),
+        (fallen_accuracy, "something else ran than was asked: asked fp16"),
         (without_control, "its A/A control is missing"),
-        (without_accuracy, "the unseen accuracy of dense is missing"),
+        (without_accuracy, "the unseen accuracy of dense on onnxruntime (cpu) is missing"),
         (on_pruned(untrained), "taylor-50 has random weights"),
         (on_pruned(few_rounds), "too few rounds"),
         (on_pruned(disturbed), "inconclusive: unstable, no verdict: 18 rounds are void"),
         (fallen, "something else ran than was asked: asked fp16"),
-        (lambda r: claimed(r, 1.01), "inconclusive"),
+        (lambda r: claimed(r, 1.01), "neither past 1 by the margin nor within it"),
     ],
 )
 def test_what_backs_no_claim_is_told_why(
