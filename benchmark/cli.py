@@ -162,14 +162,19 @@ def doctor(as_json: AsJson = False, quiet: Quiet = False) -> None:
     print_findings(examine(), as_json=as_json)
 
 
-def check_recipe(recipe: Recipe) -> None:
-    """Raises DgpruneError for a value that `bench` would refuse, before the first step runs."""
+def check_recipe(recipe: Recipe, form: str = "onnx", *, here: bool = True) -> None:
+    """Raises DgpruneError for a value that `bench` would refuse, before the first step runs.
+
+    `form` is the format of the files; `here` tells whether this machine is to execute them.
+    """
     from benchmark.cells import LatencySpec
     from benchmark.tiers import tier
-    from dgprune.runtimes.opening import require_known
+    from dgprune.runtimes.opening import require_here, runtime_spec
 
     bench = recipe.bench
     tier(bench.tier, recipe.seed)
     for part in (bench, recipe.evaluate):
-        require_known(part.runtime, part.provider)
+        asked = runtime_spec(form, part.runtime, part.provider, 1, allow_fallback=False)
+        if here:
+            require_here(asked)
     LatencySpec(artefact="", data="", batch_sizes=bench.batch, threads=bench.threads)

@@ -135,8 +135,12 @@ def training_options(train: TrainRecipe) -> tuple[str, ...]:
 
 def recovery_options(distill: DistillRecipe, train: TrainRecipe, dense: str) -> tuple[str, ...]:
     """The training of a pruned model, as `dgprune finetune` takes it; `dense` may teach it."""
-    taught = ("--teacher", dense) if distill.teaches else ()
-    return (*taught, *distillation_options(distill), *training_options(train))
+    taught = (
+        ("--teacher", dense, *distillation_options(distill))
+        if distill.teaches
+        else ("--distill-weight", str(distill.weight))
+    )
+    return (*taught, *training_options(train))
 
 
 # Keys of a grid entry that say which cells there are, and tables of other options.

@@ -21,7 +21,7 @@ from dgprune.data.cli import app as data_app
 from dgprune.errors import DgpruneError
 from dgprune.exit_code import INTERRUPTED, exit_code_of
 from dgprune.options import AsJson, ChainOut, Quiet, SkipBadImages
-from dgprune.output import finish
+from dgprune.output import finish, say, usable_streams
 from dgprune.progress import progress_for
 from dgprune.recipe import Recipe
 from dgprune.stage import Done
@@ -140,8 +140,9 @@ def sweep(
         resume=resume,
         skip_bad_images=skip_bad_images,
     )
-    for found in read_plan(plan).recipes():
-        _check(found, str(plan))
+    read = read_plan(plan)
+    for found in read.recipes():
+        _check(found, str(plan), form=read.export.format, here=ray is None and not dry_run)
     progress = progress_for(quiet=quiet)
     if dry_run:
         return finish(plan_only(spec, progress), as_json=as_json)
@@ -158,15 +159,14 @@ def recipe(
     quiet: Quiet = False,
 ) -> None:
     """Print a recipe, or a plan for `sweep`, with every default written out."""
-    from dgprune.recipe import recipe_names, recipe_text
-    from dgprune.sweep.plan import plan_names, plan_text
+    from dgprune.shipped_recipes import plan_names, recipe_names, recipe_text
 
     if not name:
         names = {"recipes": recipe_names(), "plans": plan_names()}
-        typer.echo(json.dumps(names) if as_json else "\n".join(sum(names.values(), start=[])))
+        say(json.dumps(names) if as_json else "\n".join(sum(names.values(), start=[])))
         return
-    text = plan_text(name) if name in plan_names() else recipe_text(name)
-    typer.echo(json.dumps({"name": name, "text": text}) if as_json else text)
+    text = recipe_text(name)
+    say(json.dumps({"name": name, "text": text}) if as_json else text)
 
 
 @app.command()
@@ -192,14 +192,14 @@ def invoke(arguments: Sequence[str]) -> Any:
     return result
 
 
-def _check(recipe: Recipe, where: str) -> None:
-    """Raises DgpruneError for any value that a later step would refuse."""
+def _check(recipe: Recipe, where: str, form: str = "onnx", *, here: bool = True) -> None:
+    """Raises DgpruneError for any value that a later step would refuse; `here`: on this machine."""
     from dgprune.models import require_supported_name
 
     try:
         require_supported_name(recipe.model)
         pruning.cli.check_recipe(recipe)
-        benchmark.cli.check_recipe(recipe)
+        benchmark.cli.check_recipe(recipe, form, here=here)
     except DgpruneError as error:
         raise DgpruneError(f"{where}: {error}") from None
 
@@ -219,6 +219,7 @@ def _step(arguments: Sequence[str], *, quiet: bool) -> Any:
 
 def main() -> None:
     """Entry point; what its exit codes mean stands in `dgprune.exit_code`."""
+    usable_streams()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as schedulers stop a job: Ctrl-C
     sys.exit(_exit_code(sys.argv[1:] or ["--help"]))
 

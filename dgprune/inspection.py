@@ -33,7 +33,12 @@ def inspect_folder(folder: Path) -> Json:
             "structure": encode(structure),
             "cost": asdict(cost_of(structure)),
         }
-    raise DgpruneError(f"{folder} is neither a checkpoint nor an artefact folder")
+    if not folder.exists():
+        raise DgpruneError(f"{folder}: no such folder; finetune, prune and export print theirs")
+    raise DgpruneError(
+        f"{folder} is neither a checkpoint nor an artefact folder, such as finetune, prune and "
+        "export make; name one of those"
+    )
 
 
 def print_inspection(found: Json, *, as_json: bool) -> None:

@@ -3,11 +3,12 @@
 They are no measurements: `read_records` passes them over, and a report counts and names them.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from dgprune.collection import no_collection
-from dgprune.record_lines import MISSING, Line, read_lines
+from dgprune.record_lines import MISSING, Line, parsed, raw_lines
 from dgprune.records import Entry, entry_of
 from dgprune.schema import canonical_json, decode, encode, seal
 
@@ -53,16 +54,16 @@ def missing_line(missing: Missing) -> str:
     return canonical_json(seal({"schema": SCHEMA, "kind": MISSING, **encode(missing)}))
 
 
-def read_all(path: Path) -> tuple[list[Entry], list[Missing]]:
-    """Every record of a file, and all that it says is missing.
+def read_all(path: Path, lines: Sequence[str] | None = None) -> tuple[list[Entry], list[Missing]]:
+    """Every record of a file, and all that it says is missing; of its `lines` where they are read.
 
     Raises DgpruneError as `read_records` does.
     """
-    lines = read_lines(path)
+    found = parsed(raw_lines(path) if lines is None else lines, path)
     with no_collection():
         return (
-            [entry_of(line) for line in lines if line.kind != MISSING],
-            [_missing(line) for line in lines if line.kind == MISSING],
+            [entry_of(line) for line in found if line.kind != MISSING],
+            [_missing(line) for line in found if line.kind == MISSING],
         )
 
 

@@ -52,24 +52,36 @@ _ATTENTIONS = (timm_attention.Attention, PlainAttention)
 def create(name: str, *, num_classes: int, image_size: int | None) -> Transformer:
     """A randomly initialised timm model; seed torch first.
 
-    `image_size` None keeps the model's own.     Raises DgpruneError for an unknown name (with the
-    nearest one) or an unsupported family.
+    `image_size` None keeps the model's own. Raises DgpruneError for an unknown name (with the
+    nearest one), an unsupported family, or a size that the model cannot take.
     """
     require_supported_name(name)
-    try:
-        model = plain_timm(name, num_classes=num_classes, img_size=image_size)
-    except AssertionError as error:
-        raise DgpruneError(f"{name} cannot take {image_size} px images: {error}") from None
+    model = _sized(name, num_classes, image_size)
     structure_of(model, name)
     return model.eval()
 
 
-def bare_model(name: str) -> Transformer:
-    """The timm model of that name, without memory for its weights (on torch's meta device)."""
+def bare_model(name: str, image_size: int | None = None) -> Transformer:
+    """The timm model of that name, without memory for its weights (on torch's meta device).
+
+    Raises DgpruneError as `create` does.
+    """
     require_supported_name(name)
     with torch.device("meta"):
-        model = plain_timm(name, num_classes=1)  # some are made without a classifier
+        model = _sized(name, 1, image_size)  # some have no classifier
     structure_of(model, name)
+    return model
+
+
+def _sized(name: str, num_classes: int, image_size: int | None) -> Transformer:
+    """The plain timm model; raises DgpruneError for an image size that it cannot take."""
+    try:
+        model = plain_timm(name, num_classes=num_classes, img_size=image_size)
+    except AssertionError as error:
+        raise DgpruneError(f"{name} cannot take {image_size} px images: {error}") from None
+    patch = model.patch_embed.patch_size[0]
+    if image_size is not None and image_size % patch:
+        raise DgpruneError(f"{name} cannot take {image_size} px images; give a multiple of {patch}")
     return model
 
 

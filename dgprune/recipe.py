@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from dgprune.errors import DgpruneError
 from dgprune.schema import decode, nearest
+from dgprune.shipped_recipes import printed_by, recipe_text
 
-_FOLDER = Path(__file__).parent / "recipes"
 ALL_CRITERIA = ("hessian", "taylor", "l1", "l2", "random")
 ALL_RATIOS = (0.5, 0.75, 0.95)
 
@@ -184,21 +184,6 @@ def _mildest_first(budget: PlannedBudget) -> tuple[str, float]:
     return budget.kind, budget.value if budget.kind == "ratio" else -budget.value
 
 
-def recipe_names() -> list[str]:
-    """Names that `dgprune recipe NAME` knows."""
-    return sorted(path.stem for path in _FOLDER.glob("*.toml"))
-
-
-def recipe_text(name: str) -> str:
-    """The TOML of a recipe; raises DgpruneError for an unknown name."""
-    if name not in recipe_names():
-        raise DgpruneError(
-            f"there is no recipe {name!r} (there are {', '.join(recipe_names())})"
-            f"{nearest(name, recipe_names())}"
-        )
-    return (_FOLDER / f"{name}.toml").read_text(encoding="utf-8").rstrip()
-
-
 def named_recipe(name: str) -> Recipe:
     """A recipe that comes with dgprune."""
     return _parse(recipe_text(name), name)
@@ -209,7 +194,7 @@ def read_recipe(path: Path) -> Recipe:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        hint = f"; `dgprune recipe {path}` prints one" if str(path) in recipe_names() else ""
+        hint = printed_by(str(path))
         raise DgpruneError(f"{path}: cannot be read as a recipe ({error}){hint}") from None
     return _parse(text, str(path))
 
@@ -226,7 +211,9 @@ def _parse(text: str, where: str) -> Recipe:
         value = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise DgpruneError(f"{where} is not TOML: {error}") from None
-    recipe: Recipe = decode(Recipe, value, where=where)
+    if isinstance(value.get("model"), list):
+        raise DgpruneError(f"{where} is a plan; run it with dgprune sweep")
+    recipe: Recipe = decode(Recipe, value, where=where, strict=True)
     held_out = () if recipe.target is None else (recipe.target,)
     require_protocol(recipe.protocol, "target", held_out, where)
     for entry in recipe.prune:

@@ -1,6 +1,7 @@
 """The lines of a records file, each whole and as it was written; what one holds is told by kind."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,7 +36,16 @@ def read_lines(path: Path) -> list[Line]:
 
     Raises DgpruneError for an unknown schema, an edited line, or one that is not a record.
     """
-    lines = json_lines(lines_text(path))
+    return parsed(raw_lines(path), path)
+
+
+def raw_lines(path: Path) -> list[str]:
+    """The lines of a file as they were written, read once: it may be a pipe, or grow meanwhile."""
+    return json_lines(lines_text(path))
+
+
+def parsed(lines: Sequence[str], path: Path) -> list[Line]:
+    """What the `lines` of the file `path` hold; raises as `read_lines` does."""
     with no_collection():
         return [_line(line, f"{path}:{n}") for n, line in enumerate(lines, 1) if line.strip()]
 
@@ -46,7 +56,10 @@ def _line(line: str, where: str) -> Line:
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict) or "schema" not in value:
-        raise DgpruneError(f"{where} is not a record (JSON with a schema number); remove the line")
+        raise DgpruneError(
+            f"{where} is not a record (JSON with a schema number); remove the line, or name "
+            "another file where it holds no records at all"
+        )
     body = unseal(value, SCHEMA, where=where, older=_OLDER, text=line)
     schema, kind = body.pop("schema"), str(body.pop("kind", None))
     return Line(where=where, id=str(value["id"]), schema=schema, kind=kind, body=body)

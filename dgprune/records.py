@@ -207,6 +207,8 @@ def open_records(path: Path) -> list[Entry]:
     with explained(path, "--records"):
         claim(path.parent)
         is_new = not path.exists()
+        if not is_new and not path.is_file():  # a device or a pipe gives no end, or waits for one
+            raise DgpruneError(f"--records {path} is no regular file; name another")
         path.open("ab").close()
         if is_new:
             path.unlink()

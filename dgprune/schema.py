@@ -49,13 +49,20 @@ def _adapter(cls: Any) -> Any:
     return TypeAdapter(cls)
 
 
-def decode(cls: type[T], value: Any, *, where: str) -> T:
-    """`value` (parsed JSON or TOML) as a `cls`; raises DgpruneError naming the field at fault."""
+def decode(cls: type[T], value: Any, *, where: str, strict: bool = False) -> T:
+    """`value` (parsed JSON or TOML) as a `cls`; raises DgpruneError naming the field at fault.
+
+    A `strict` one takes no string for a number and no boolean for either: what a person typed.
+    """
     from pydantic import ValidationError
 
     try:
         adapter = _adapter(cls)  # type: ignore[arg-type]  # a class is hashable
-        result: T = adapter.validate_python(value)
+        result: T = (
+            adapter.validate_json(json.dumps(value, default=str), strict=True)
+            if strict  # as JSON, so that a list is one for a tuple
+            else adapter.validate_python(value)
+        )
     except ValidationError as error:
         problems = sorted(error.errors(), key=lambda problem: problem["type"] not in _UNKNOWN)
         raise DgpruneError(f"{where}: {_explain(problems[0], cls)}") from None
@@ -70,7 +77,8 @@ def _explain(problem: Any, cls: type[Any]) -> str:
         return f"unknown key {field!r}{hint}"
     if problem["type"] in ("missing", "missing_argument", "missing_keyword_only_argument"):
         return f"key {field!r} is missing; add it"
-    return f"{field}: {problem['msg']}" if field else str(problem["msg"])
+    said = str(problem["msg"]).replace("a valid array", "a list, such as [1]")
+    return f"{field}: {said}" if field else said
 
 
 def _keys_beside(cls: type[Any], location: tuple[int | str, ...]) -> list[str]:

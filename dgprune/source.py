@@ -88,7 +88,12 @@ def split_for(
     if (data.name, data.file_digest) != (origin.data_name, origin.data_digest):
         raise DgpruneError(
             f"the model was made with {origin.data_name!r} (files {origin.data_digest[:12]}), "
-            f"but --data is {data.name!r} (files {data.file_digest[:12]})"
+            f"but --data is {data.name!r} (files {data.file_digest[:12]}); "
+            + (
+                "the same files under another name: call the folder as before"
+                if data.file_digest == origin.data_digest
+                else "name the data that it was made with"
+            )
         )
     _require_same_protocol(target, origin, protocol)
     split = (

@@ -138,12 +138,12 @@ def explained(path: Path, option: str = "--out") -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = error.strerror or str(error)
+        reason = f"{error.strerror or error};"
         if error.errno in _NO_SPACE:
-            reason = "no space left; free some"
+            reason = "no space left; free some or"
         elif error.errno in _DENIED:
-            reason = "not writable; change its permissions"
-        raise DgpruneError(f"cannot write {path}: {reason} or choose another {option}") from error
+            reason = "not writable; change its permissions or"
+        raise DgpruneError(f"cannot write {path}: {reason} choose another {option}") from error
 
 
 @contextmanager

@@ -3,6 +3,8 @@
 import sys
 from collections.abc import Sequence
 
+_NAME = 24  # columns that the first one needs at least, with the frame
+
 
 def print_table(title: str, header: Sequence[str], body: Sequence[Sequence[str]]) -> None:
     """Prints `body` under `header`; the first column is text, the others numbers."""
@@ -17,12 +19,17 @@ def _drawn(title: str, header: Sequence[str], body: Sequence[Sequence[str]]) -> 
     from rich.markup import escape
     from rich.table import Table
 
+    console = Console(stderr=True)
+    numbers = sum(max(map(len, column)) + 3 for column in list(zip(header, *body, strict=True))[1:])
+    if console.width < numbers + _NAME:
+        return _plain(title, header, body)  # a row goes on in the next line; nothing is cut off
     table = Table(title=escape(title), title_justify="left")
-    for number, name in enumerate(header):
-        table.add_column(escape(name), justify="right" if number else "left")
+    table.add_column(escape(header[0]), overflow="fold")
+    for name in header[1:]:
+        table.add_column(escape(name), justify="right", no_wrap=True)
     for row in body:
         table.add_row(*map(escape, row))
-    Console(stderr=True).print(table)
+    return console.print(table)
 
 
 def _plain(title: str, header: Sequence[str], body: Sequence[Sequence[str]]) -> None:

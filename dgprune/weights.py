@@ -67,6 +67,12 @@ def identify(weights: str, seed: int) -> tuple[str, str]:
     return path.name, file_sha256(path)
 
 
+def require_weights(weights: str) -> None:
+    """Raises DgpruneError where `weights` are neither a known word nor a safetensors file."""
+    if weights not in (PRETRAINED, RANDOM):
+        _require_safetensors(Path(weights))
+
+
 def read_weights(path: Path) -> Weights:
     """The tensors of a safetensors file; raises DgpruneError where it is torn or a pickle."""
     _require_safetensors(path)

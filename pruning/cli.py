@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from dgprune.errors import refuse_idle
 from dgprune.options import (
     AsJson,
     Data,
@@ -45,8 +46,8 @@ def finetune(
     warmup_epochs: option.WarmupEpochs = 0.5,
     label_smoothing: option.LabelSmoothing = 0.1,
     clip_norm: option.ClipNorm = 1.0,
-    distill_weight: option.DistillWeight = 0.5,
-    temperature: option.Temperature = 3.0,
+    distill_weight: option.DistillWeight = None,
+    temperature: option.Temperature = None,
     feature_weight: option.FeatureWeight = 0.0,
     feature_blocks: option.FeatureBlocks = 1,
     augmentation: option.Augmentation = "photo",
@@ -72,6 +73,11 @@ def finetune(
     from pruning.processes import is_first
     from pruning.training_spec import TrainSpec
 
+    if teacher is None:  # a weight of 0 says just that
+        refuse_idle(
+            "without --teacher",
+            {"--distill-weight": distill_weight or None, "--temperature": temperature},
+        )
     train = TrainSpec(
         epochs=epochs,
         learning_rate=lr,
@@ -79,8 +85,8 @@ def finetune(
         batch_size=batch_size,
         warmup_epochs=warmup_epochs,
         label_smoothing=label_smoothing,
-        distill_weight=distill_weight,
-        temperature=temperature,
+        distill_weight=0.5 if distill_weight is None else distill_weight,
+        temperature=3.0 if temperature is None else temperature,
         feature_weight=feature_weight,
         feature_blocks=feature_blocks,
         clip_norm=clip_norm,

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from dgprune.errors import DgpruneError
+from dgprune.errors import DgpruneError, require_between
 from dgprune.recipe import DistillRecipe, PlannedCell, PruneRecipe, Recipe, TrainRecipe
 from dgprune.structure import Structure
 
@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 def check_recipe(recipe: Recipe) -> None:
     """Raises DgpruneError for a value that a later step would refuse, before the first one runs."""
     from dgprune.models import bare_model, structure_of
+    from dgprune.weights import require_weights
 
-    structure = structure_of(bare_model(recipe.model), recipe.model)
+    require_weights(recipe.weights)
+    require_between("image_size", recipe.image_size, 8, 2048)
+    structure = structure_of(bare_model(recipe.model, recipe.image_size), recipe.model)
     for train, distill in _trainings(recipe):
         _require_training(train, distill, recipe.seed, structure)
     for cell in recipe.cells():

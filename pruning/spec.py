@@ -9,6 +9,7 @@ from pruning.budgets import Budget, Limits
 from pruning.criteria import CRITERIA, Criterion
 from pruning.ranking import RANKINGS, Ranking
 
+TORCH_PRUNING_CRITERIA = ("hessian", "taylor", "l1", "l2", "random")
 REFIT_IMAGES = 1024  # source images, where none are asked for
 
 Engine = Literal["dgprune", "torch-pruning"]
@@ -61,6 +62,11 @@ class PruneSpec:
         require_between("--seed", self.seed, 0, MAX_SEED)
 
     def _require_torch_pruning(self) -> None:
+        if self.criterion not in TORCH_PRUNING_CRITERIA:
+            raise DgpruneError(
+                f"--engine torch-pruning has no criterion {self.criterion!r}; "
+                f"use one of {', '.join(TORCH_PRUNING_CRITERIA)}"
+            )
         if self.refit or self.budget.kind != "ratio":
             raise DgpruneError(
                 "--engine torch-pruning knows --ratio only and no refit; "

@@ -20,7 +20,6 @@ from timm.models.beit import Beit
 from torch.nn import functional
 
 from dgprune.beit import plain
-from dgprune.errors import DgpruneError
 from dgprune.models import (
     Transformer,
     blocks_of,
@@ -35,7 +34,6 @@ from pruning.criteria import Calibration
 from pruning.groups import width_parameters
 from pruning.ranking import Ranking
 
-CRITERIA = ("hessian", "taylor", "l1", "l2", "random")
 _IMPORTANCE: dict[str, Callable[[], Any]] = {
     "hessian": tp.importance.GroupHessianImportance,
     "taylor": tp.importance.GroupTaylorImportance,
@@ -58,13 +56,8 @@ def prune_by_torch_pruning(
 ) -> Transformer:
     """A pruned copy of `model` (timm name `name`), as torch-pruning leaves it.
 
-    Raises DgpruneError for a criterion that torch-pruning does not have, or a model that it breaks.
+    Raises DgpruneError for a model that it breaks.
     """
-    if criterion not in CRITERIA:
-        raise DgpruneError(
-            f"--engine torch-pruning has no criterion {criterion!r}; "
-            f"use one of {', '.join(CRITERIA)}"
-        )
     pruned = stock_beit(model, name) if isinstance(model, Beit) else copy.deepcopy(model)
     set_fused_attention(pruned, False)
     torch.manual_seed(seed)

@@ -15,8 +15,12 @@ WeightDecay = Annotated[float, typer.Option(help="Weight decay of AdamW.")]
 WarmupEpochs = Annotated[float, typer.Option(help="Epochs of linear warm-up.")]
 LabelSmoothing = Annotated[float, typer.Option(help="Smoothing of the labels.")]
 ClipNorm = Annotated[float, typer.Option(help="Largest norm of the gradient.")]
-DistillWeight = Annotated[float, typer.Option(help="Share of the teacher in the loss.")]
-Temperature = Annotated[float, typer.Option(help="Temperature of the distillation.")]
+DistillWeight = Annotated[
+    float | None, typer.Option(help="Share of the teacher in the loss (default: 0.5).")
+]
+Temperature = Annotated[
+    float | None, typer.Option(help="Temperature of the distillation (default: 3).")
+]
 FeatureWeight = Annotated[
     float, typer.Option(help="Weight of the distance to the teacher's features.")
 ]

@@ -6,6 +6,7 @@ from pathlib import Path
 from dgprune.data.split import setting_of
 from dgprune.lineage import chosen_by_oracle
 from dgprune.missing import Missing, read_all
+from dgprune.record_lines import raw_lines
 from dgprune.records import Entry, Subject
 from dgprune.schema import Json
 from reports.recipe import made_by_recipe
@@ -15,22 +16,25 @@ MISSING = "missing cells"
 _REASONS, _NAMES = 10, 3
 
 
-def read_files(files: Sequence[Path]) -> tuple[list[Entry], list[Missing]]:
-    """The records of all files once, and what they say is missing and none of them holds.
+def read_files(files: Sequence[Path]) -> tuple[list[Entry], list[Missing], list[str]]:
+    """The records of all files once, what they say is missing and none of them holds, their lines.
 
     The first line of a record or a missing cell counts, so that a file of the same lines, each
     once, is read the same.
     """
     entries: dict[str, Entry] = {}
     missing: dict[str, Missing] = {}
+    lines: list[str] = []
     for file in files:
-        measured, absent = read_all(file)
+        read = raw_lines(file)
+        lines += read
+        measured, absent = read_all(file, read)
         for entry in measured:
             entries.setdefault(entry.id, entry)
         for one in absent:
             missing.setdefault(one.cell, one)
     there = [entry.record.subject for entry in entries.values()]
-    return list(entries.values()), list(_still(missing.values(), there))
+    return list(entries.values()), list(_still(missing.values(), there)), lines
 
 
 def _still(missing: Iterable[Missing], there: Sequence[Subject]) -> Iterator[Missing]:

@@ -9,7 +9,6 @@ from dgprune.errors import DgpruneError
 from dgprune.progress import SILENT, Progress
 from dgprune.schema import Json, encode
 from dgprune.stage import Done
-from dgprune.store import json_lines, lines_text
 from reports.beside import files_beside
 from reports.charts.chart import Chart
 from reports.charts.over_commits import panels
@@ -40,7 +39,7 @@ def report(
     bytes. Raises DgpruneError where `out` holds something else, or there is no record.
     """
     with no_collection():
-        entries, missing = read_files(files)
+        entries, missing, lines = read_files(files)
     if not entries and not missing:
         raise DgpruneError(
             f"{', '.join(map(str, files))}: no record in it; run evaluate and bench first"
@@ -50,7 +49,6 @@ def report(
         missing=tuple(missing),
         histories=load_history(history) if history else (),
     )
-    lines = [line for file in files for line in json_lines(lines_text(file))]
     with no_collection():
         fresh = publish(
             out, _made_of(material), lambda: contents(material, lines, parquet=is_available())

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from dgprune import __version__
-from dgprune.artefact import open_artefact
+from dgprune.artefact import is_artefact, open_artefact
 from dgprune.errors import DgpruneError
 from dgprune.records import Entry, read_records
 from dgprune.schema import Json, decode, encode, file_sha256, read_json, unseal
 from dgprune.stage import Done
-from dgprune.store import json_lines, lines_text
 from reports.claim import SCHEMA, Claim, claim_of
 from reports.compare.compare_records import made_again
 from reports.compare.page import FIRST, SECOND
@@ -30,6 +29,10 @@ class NotVerifiedError(DgpruneError):
     """What is printed is not what the records say."""
 
 
+class _OtherVersionError(DgpruneError):
+    """Another version of dgprune made it: what this one would make says nothing of it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifySpec:
     """What to verify: a report's folder or a claim's file, and the artefacts it speaks of."""
@@ -41,18 +44,38 @@ class VerifySpec:
 def verify(spec: VerifySpec) -> Done:
     """What was verified, in words; exit code 1, with the reason, where anything differs.
 
-    Raises DgpruneError where `spec.path` is neither a report nor a claim.
+    Raises DgpruneError where `spec.path` is neither a report nor a claim, where a part is not
+    there, or another dgprune made it: nothing is known to differ then.
     """
     path = spec.path
     is_report = (path / MARKER).is_file()
-    if not is_report and not (path.is_file() and path.suffix == ".json"):
+    if not is_report and not _is_claim(path):
         raise DgpruneError(f"{path} is neither a report's folder nor a claim's file")
+    records = (path if is_report else path.parent) / RECORDS
+    if not is_report and not records.is_file():
+        raise DgpruneError(f"{records} is missing, which {path.name} follows from; copy it there")
+    for folder in spec.artefacts:
+        if not is_artefact(folder):
+            raise DgpruneError(f"--artefact {folder} is not an artefact folder; name one")
     try:
         told = _report(path) if is_report else _claim(path)
         told += [_artefact(folder, path) for folder in spec.artefacts]
+    except _OtherVersionError:
+        raise
     except DgpruneError as error:
         return Done(path=path, fresh=True, summary={"not_verified": str(error)}, exit_code=1)
     return Done(path=path, fresh=True, summary={"verified": told})
+
+
+def _is_claim(path: Path) -> bool:
+    """Whether a file has some key of a claim, edited or not."""
+    if not path.is_file() or path.suffix != ".json":
+        return False
+    try:
+        found = read_json(path)
+    except DgpruneError:  # damaged: what is wrong with it is told by what reads it
+        return True
+    return isinstance(found, dict) and bool({"schema", "kind", "record", "speedup"} & found.keys())
 
 
 def _claim(path: Path) -> list[str]:
@@ -73,7 +96,14 @@ def _claim(path: Path) -> list[str]:
 
 
 def _decoded(path: Path) -> Claim:
-    body = unseal(read_json(path), SCHEMA, where=str(path))
+    value = read_json(path)
+    schema = value.get("schema") if isinstance(value, dict) else None
+    whole = schema if isinstance(schema, int) else SCHEMA
+    body = unseal(value, whole, where=str(path))  # first: one that was edited is no other version
+    if whole != SCHEMA:
+        raise _OtherVersionError(
+            f"{path} has schema {whole}, this dgprune reads schema {SCHEMA}; make its report again"
+        )
     if body.pop("kind", None) != "claim":
         raise NotVerifiedError(f"{path} is no claim")
     del body["schema"]
@@ -97,7 +127,7 @@ def _report(folder: Path) -> list[str]:
     if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
         raise NotVerifiedError(f"{folder / MARKER} is not what dgprune wrote")
     if manifest.get("version") != __version__:
-        raise NotVerifiedError(
+        raise _OtherVersionError(
             f"{folder} was made by dgprune {manifest.get('version')}, this is {__version__}; "
             "verify it with that version, or make it again"
         )
@@ -132,13 +162,12 @@ def _made_again(folder: Path, files: Json, *, parquet: bool) -> dict[str, bytes]
     """What the records beside a report, or beside a comparison, make now."""
     if FIRST in files:
         return made_again(folder)
-    entries, missing = read_files([folder / RECORDS])
+    entries, missing, lines = read_files([folder / RECORDS])
     material = Material(
         entries=tuple(entries),
         missing=tuple(missing),
         histories=read_points(folder / HISTORY) if HISTORY in files else (),
     )
-    lines = json_lines(lines_text(folder / RECORDS))
     return contents(material, lines, parquet=parquet)
 
 

@@ -16,8 +16,8 @@ from safetensors.torch import save_file
 
 from dgprune.cli import _exit_code
 from dgprune.models import create
-from dgprune.recipe import recipe_text
 from dgprune.schema import seal
+from dgprune.shipped_recipes import recipe_text
 from tests.conftest import MICRO, TinyChain
 
 End = tuple[Path, int, str]  # --out or --records, exit code, stderr

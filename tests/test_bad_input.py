@@ -224,6 +224,13 @@ def test_damaged_records(cli: Cli, old: str, new: str, says: str) -> None:
         ("epochs = 1", "epochs = ", "TOML line"),
         ("ratios = [0.5]", "ratios = [1.5]", "1.5"),
         ('tier = "smoke"', 'tier = "smoek"', "smoek"),
+        ('tier = "smoke"', 'tier = "smoke"\nruntime = "tensorrt"', "tensorrt onnx onnxruntime"),
+        ('weights = "random"', 'weights = "randm"', "randm random .safetensors"),
+        ("image_size = 32", "image_size = 33", "33 px"),
+        ("image_size = 32", "image_size = 0", "image_size 8 2048"),
+        ("image_size = 32", "image_size = true", "image_size integer"),
+        ('["l1"]', '["fisher"]\nengine = "torch-pruning"', "torch-pruning fisher hessian"),
+        ('model = "vit_micro_patch4_32"', '[[model]]\nname = "x"', "plan dgprune sweep"),
     ],
 )
 def test_recipe(cli: Cli, old: str, new: str, says: str) -> None:
@@ -254,3 +261,31 @@ def test_unknown_and_missing_options(cli: Cli, command: str) -> None:
     cli.fails(command, "x", "--frobnicate", says=("--frobnicate", f"{command} --help"))
     cli.fails(command, "x", "--out" if needs != "--data" else needs, says=("requires an argument",))
     cli.fails(command[:-1] + "z", says=(command[:-1] + "z", "--help"))
+
+
+def test_a_plan_is_no_recipe_and_a_name_no_file(cli: Cli) -> None:
+    plan = cli.folder / "plan.toml"
+    plan.write_text(given.recipe_text("sweep-digits"))
+    cli.refuses("run", plan, says=(str(plan), "is a plan", "dgprune sweep"))
+    recipe = given.write_recipe(cli.folder / "recipe.toml", cli.data)
+    cli.refuses("sweep", recipe, says=(str(recipe), "is a recipe", "dgprune run"))
+    cli.refuses("run", "sweep-digits", says=("dgprune recipe sweep-digits", "dgprune sweep"))
+    cli.refuses("sweep", "quickstart", says=("dgprune recipe quickstart", "dgprune run"))
+    cli.fails("recipe", "sweep-digit", says=("sweep-digits", "sweep-pacs-paper", "quickstart"))
+
+
+@pytest.mark.parametrize("kind", ["device", "pipe"])
+def test_records_that_are_no_regular_file(cli: Cli, kind: str) -> None:
+    """A device has no end, and a pipe waits for somebody who writes."""
+    path = Path("/dev/zero") if kind == "device" else cli.folder / "pipe"
+    if kind == "pipe":
+        os.mkfifo(path)
+    for command in (evaluate, bench):
+        arguments = command(cli.chain.pruned_artefact, cli.chain, path)
+        cli.fails(*arguments, says=(str(path), "no regular file"))
+
+
+@pytest.mark.parametrize("option", ["--temperature 5", "--distill-weight 0.9"])
+def test_distillation_without_a_teacher(cli: Cli, option: str) -> None:
+    says = (option.split()[0], "without --teacher")
+    cli.refuses(*train(cli.data), *option.split(), says=says)

@@ -22,12 +22,10 @@ from dgprune.recipe import (
     full_grid,
     named_recipe,
     read_recipe,
-    recipe_names,
-    recipe_text,
 )
 from dgprune.records import AccuracyRecord, read_records
+from dgprune.shipped_recipes import plan_names, recipe_names, recipe_text
 from dgprune.stage import Done
-from dgprune.sweep.plan import plan_names, plan_text
 from tests.conftest import TinyChain, make_folder
 
 COMMANDS = (
@@ -119,7 +117,7 @@ def test_recipes_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli._exit_code(["recipe", "sweep-digits", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {
         "name": "sweep-digits",
-        "text": plan_text("sweep-digits"),
+        "text": recipe_text("sweep-digits"),
     }
 
 

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
+from dgprune.errors import DgpruneError
 from dgprune.options import AsJson, Quiet
-from dgprune.output import finish
+from dgprune.output import finish, say
 from dgprune.progress import progress_for
 from dgprune.stage import Done
 
@@ -28,7 +29,7 @@ def list_known(as_json: AsJson = False, quiet: Quiet = False) -> None:
     """List the known data sets: domains, classes, counts, and where each archive is."""
     from dgprune.data.check_report import known_lines, known_sets
 
-    typer.echo(json.dumps({"known": known_sets()}) if as_json else "\n".join(known_lines()))
+    say(json.dumps({"known": known_sets()}) if as_json else "\n".join(known_lines()))
 
 
 @app.command()
@@ -64,10 +65,12 @@ def check(
 @app.command()
 def clear_cache(as_json: AsJson = False, quiet: Quiet = False) -> Done:
     """Remove every decoded image that was kept; they are decoded again when next needed."""
-    from dgprune.cache import cache_folder
+    from dgprune.cache import CACHE, image_cache
     from dgprune.data.cache_folders import clear
 
-    cache = cache_folder() / "images"
+    cache = image_cache()
+    if cache is None:
+        raise DgpruneError(f"{CACHE}=off: no cache is in use; unset it to clear the one at home")
     cleared = clear(cache)
     progress = progress_for(quiet=quiet)
     progress.line(f"removed {cleared.freed_bytes / 1e6:.1f} MB of decoded images")

@@ -28,6 +28,19 @@ _UNKNOWN = "a type that ONNX Runtime does not tell (use --format tensorrt)"
 _PRECISIONS = {"float": "fp32", "float16": "fp16", "bfloat16": "bf16"}
 
 
+def require_provider(name: str) -> str:
+    """ONNX Runtime's own name of a provider; raises DgpruneError where it was built without."""
+    import onnxruntime
+
+    provider = PROVIDERS[name]
+    if provider not in onnxruntime.get_available_providers():
+        raise DgpruneError(
+            f"this ONNX Runtime has no {provider}; install the one for your device "
+            "(dgprune doctor says which)"
+        )
+    return provider
+
+
 class OnnxRuntime:
     """One ONNX file in one session; `spec.threads` is the size of its only thread pool."""
 
@@ -132,12 +145,7 @@ class OnnxRuntime:
     def _open(self, options: Any) -> Any:
         import onnxruntime
 
-        provider = PROVIDERS[self._spec.provider]
-        if provider not in onnxruntime.get_available_providers():
-            raise DgpruneError(
-                f"this ONNX Runtime has no {provider}; install the one for your device "
-                "(dgprune doctor says which)"
-            )
+        provider = require_provider(self._spec.provider)
         if self._spec.provider != "cpu":
             _load_cuda()
         # ten bits of mantissa are not fp32

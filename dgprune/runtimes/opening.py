@@ -57,11 +57,16 @@ def runtime_spec(
     )
 
 
-def require_known(runtime: str | None, provider: str | None) -> None:
-    """Raises DgpruneError for a runtime or provider that is none, whatever the file will be."""
-    form = EXECUTES[runtime][0] if runtime in EXECUTES else "onnx"
-    if runtime is not None or provider not in {p for known in PROVIDERS.values() for p in known}:
-        runtime_spec(form, runtime, provider, 1, allow_fallback=False)
+def require_here(spec: RuntimeSpec) -> None:
+    """Raises DgpruneError where this machine lacks what executes `spec`."""
+    if spec.name == "onnxruntime":
+        from dgprune.runtimes.onnxruntime import require_provider
+
+        require_provider(spec.provider)
+    elif spec.provider != "cpu":
+        from dgprune.runtimes.cuda_device import require_cuda
+
+        require_cuda(f"--runtime {spec.name}")
 
 
 def open_runtime(opened: "OpenArtefact | Checkpoint", spec: RuntimeSpec) -> Runtime:

@@ -121,7 +121,9 @@ def _without_path(stage: tuple[str, ...]) -> list[str]:
 
 def _export(plan: Plan) -> tuple[str, ...]:
     export = plan.export
-    parity = ("--parity-images", str(export.parity_images)) if export.parity_images else ()
+    parity = (
+        ("--parity-images", str(export.parity_images)) if export.parity_images is not None else ()
+    )
     return ("--format", export.format, "--precision", export.precision, *parity)
 
 

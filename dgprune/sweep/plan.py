@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from dgprune.artefact import FORMATS, PRECISIONS
-from dgprune.errors import DgpruneError
+from dgprune.errors import DgpruneError, require_between
 from dgprune.recipe import (
     BenchRecipe,
     Budgets,
@@ -18,8 +18,8 @@ from dgprune.recipe import (
     require_protocol,
 )
 from dgprune.schema import decode, nearest
+from dgprune.shipped_recipes import printed_by
 
-_FOLDER = Path(__file__).parent / "plans"
 _ENGINES = ("dgprune", "torch-pruning")
 ALL = "all"
 
@@ -124,16 +124,6 @@ class Plan:
         ]
 
 
-def plan_names() -> list[str]:
-    """Names of the plans that come with dgprune."""
-    return sorted(path.stem for path in _FOLDER.glob("*.toml"))
-
-
-def plan_text(name: str) -> str:
-    """The TOML of a plan that comes with dgprune."""
-    return (_FOLDER / f"{name}.toml").read_text(encoding="utf-8").rstrip()
-
-
 def read_plan(path: Path) -> Plan:
     """The plan in a file; raises DgpruneError where a key is missing, unknown or wrong."""
     try:
@@ -141,9 +131,11 @@ def read_plan(path: Path) -> Plan:
     except tomllib.TOMLDecodeError as error:
         raise DgpruneError(f"{path} is not TOML: {error}") from None
     except (OSError, UnicodeDecodeError) as error:
-        hint = f"; `dgprune recipe {path}` prints one" if str(path) in plan_names() else ""
+        hint = printed_by(str(path))
         raise DgpruneError(f"{path}: cannot be read as a plan ({error}){hint}") from None
-    plan: Plan = decode(Plan, value, where=str(path))
+    if isinstance(value.get("model"), str):
+        raise DgpruneError(f"{path} is a recipe; run it with dgprune run")
+    plan: Plan = decode(Plan, value, where=str(path), strict=True)
     _check(plan, str(path))
     return plan
 
@@ -162,6 +154,8 @@ def _check(plan: Plan, where: str) -> None:
         raise DgpruneError(f'{where}: targets has "all" beside others; name either')
     _require_known(where, "export.format", plan.export.format, FORMATS)
     _require_known(where, "export.precision", plan.export.precision, PRECISIONS)
+    if plan.export.parity_images is not None:
+        require_between(f"{where}: export.parity_images", plan.export.parity_images, 1, 1e9)
     for part in plan.prune:
         _require_known(where, "prune.engine", part.engine, _ENGINES)
         if part.engine == "torch-pruning" and part.refit:

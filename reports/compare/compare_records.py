@@ -1,13 +1,15 @@
 """The stage `report --compare`: two sets of records in, one page out."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from dgprune.errors import DgpruneError
+from dgprune.missing import read_all
 from dgprune.progress import SILENT, Progress
-from dgprune.records import Entry, read_records
+from dgprune.record_lines import raw_lines
+from dgprune.records import Entry
 from dgprune.schema import Json
 from dgprune.stage import Done
-from dgprune.store import json_lines, lines_text
 from reports.compare.matched import compare
 from reports.compare.page import FIRST, PAGE, SECOND, comparison_pages
 from reports.compare.sections import COMPARED, warnings, words
@@ -26,38 +28,37 @@ def compare_records(first: Path, second: Path, out: Path, progress: Progress = S
     for file in files:
         if file.parent.resolve() == out.resolve():
             raise DgpruneError(f"--out {out} holds {file.name}, which is compared; name another")
-    sets = [_entries(file) for file in files]
+    texts = [raw_lines(file) for file in files]
+    sets = [_entries(file, lines) for file, lines in zip(files, texts, strict=True)]
     fresh = publish(
         out,
         {COMPARED: [[entry.id for entry in entries] for entries in sets]},
-        lambda: _contents(files, sets),
+        lambda: _contents(texts, sets),
     )
     if not fresh:
         progress.line(f"already done: {out / PAGE}")
     return Done(path=out / PAGE, fresh=fresh, summary=_summary(sets))
 
 
-def _entries(file: Path) -> list[Entry]:
-    found = list({entry.id: entry for entry in read_records(file)}.values())
+def _entries(file: Path, lines: Sequence[str]) -> list[Entry]:
+    measured, _ = read_all(file, lines)
+    found = list({entry.id: entry for entry in measured}.values())
     if not found:
         raise DgpruneError(f"{file}: no record in it; run evaluate and bench first")
     return found
 
 
-def _contents(files: list[Path], sets: list[list[Entry]]) -> dict[str, bytes]:
-    texts = [_kept(file) for file in files]
-    return comparison_pages(*sets) | dict(zip((FIRST, SECOND), texts, strict=True))
-
-
-def _kept(file: Path) -> bytes:
-    lines = dict.fromkeys(json_lines(lines_text(file)))
-    return "".join(f"{line}\n" for line in lines).encode()
+def _contents(texts: Sequence[Sequence[str]], sets: list[list[Entry]]) -> dict[str, bytes]:
+    kept = ["".join(f"{line}\n" for line in dict.fromkeys(lines)).encode() for lines in texts]
+    return comparison_pages(*sets) | dict(zip((FIRST, SECOND), kept, strict=True))
 
 
 def made_again(folder: Path) -> dict[str, bytes]:
     """Every file of a comparison but its marker, from the records that it keeps."""
     files = [folder / FIRST, folder / SECOND]
-    return _contents(files, [_entries(file) for file in files])
+    texts = [raw_lines(file) for file in files]
+    sets = [_entries(file, lines) for file, lines in zip(files, texts, strict=True)]
+    return _contents(texts, sets)
 
 
 def _summary(sets: list[list[Entry]]) -> Json:

@@ -15,9 +15,10 @@ from dgprune.data import leave_one_out, open_data, paper_like
 from dgprune.data.split import deal
 from dgprune.errors import DgpruneError
 from dgprune.inspection import inspect_folder
-from dgprune.recipe import read_recipe, recipe_text
+from dgprune.recipe import read_recipe
 from dgprune.records import AccuracyRecord, read_records
 from dgprune.schema import encode, seal
+from dgprune.shipped_recipes import recipe_text
 from tests.bad_input_fixtures import check_failure
 from tests.conftest import MICRO, TinyChain, make_folder
 

@@ -21,7 +21,7 @@ from dgprune.environment import threads_here
 from dgprune.errors import DgpruneError
 from dgprune.records import LatencyRecord, RuntimeSpec, read_records
 from dgprune.runtimes.onnxruntime import OnnxRuntime, proof_of, require_own_data
-from dgprune.runtimes.opening import EXECUTES, loadable_of, require_known, runtime_spec
+from dgprune.runtimes.opening import EXECUTES, loadable_of, require_here, runtime_spec
 from tests.conftest import TinyChain
 
 IMAGES = np.random.default_rng(0).normal(size=(3, 3, 32, 32)).astype(np.float32)
@@ -219,12 +219,15 @@ def test_what_is_not_timed_takes_all_cores_or_what_a_sweep_allots(
     assert threads_here() == (threads or len(os.sched_getaffinity(0)))
 
 
-def test_a_recipe_may_not_name_a_runtime_that_is_none() -> None:
-    require_known(None, None)
-    require_known(None, "cuda")
-    require_known("torch", "cuda")
-    require_known("tensorrt", None)
-    with pytest.raises(DgpruneError, match="--runtime 'onnx' must be one of"):
-        require_known("onnx", None)
-    with pytest.raises(DgpruneError, match="--runtime openvino has no --provider 'cuda'"):
-        require_known("openvino", "cuda")
+def test_what_this_machine_lacks_is_told_before_anything_is_loaded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    for form in ("onnx", "openvino", "safetensors"):
+        require_here(runtime_spec(form, None, None, 1, allow_fallback=False))
+    with pytest.raises(DgpruneError, match="no CUDAExecutionProvider; install the one for"):
+        require_here(runtime_spec("onnx", None, "cuda", 1, allow_fallback=False))
+    for form, provider in (("tensorrt", None), ("safetensors", "cuda")):
+        with pytest.raises(DgpruneError, match="needs an NVIDIA GPU and its driver"):
+            require_here(runtime_spec(form, None, provider, 1, allow_fallback=False))

@@ -72,6 +72,19 @@ def test_many_of_a_kind_are_counted(photos: Path, capsys: Capture) -> None:
     assert len(found["problems"]) == 30 and found["domains"][0]["unreadable"] == 10
 
 
+def test_a_cache_that_is_off_is_not_cleared(
+    photos: Path, cache: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another program may use the one at home."""
+    load(photos)
+    before = set(domains_in(cache))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache.parent))
+    monkeypatch.setenv("DGPRUNE_CACHE", "off")
+    code, _, err = run(capsys, "clear-cache")
+    assert code == 2 and "DGPRUNE_CACHE=off: no cache is in use" in err
+    assert before and set(domains_in(cache)) == before
+
+
 def test_clear_cache_removes_decoded_images_only(
     photos: Path, cache: Path, capsys: Capture
 ) -> None:

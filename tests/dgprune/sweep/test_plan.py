@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from dgprune.errors import DgpruneError
+from dgprune.shipped_recipes import plan_names, recipe_text
 from dgprune.sweep.cells import Cell, cells_of
 from dgprune.sweep.estimate import Estimate, duration
 from dgprune.sweep.journal import Ended
-from dgprune.sweep.plan import Plan, plan_names, plan_text, read_plan
+from dgprune.sweep.plan import Plan, read_plan
 from tests.dgprune.sweep.trivial import write_plan
 
 
@@ -151,6 +152,11 @@ def test_weights_count_by_their_bytes_and_not_by_their_path(plan: Path, tmp_path
         ("[distill]", '[export]\nformat = "onxx"\n[distill]', "export.format 'onnx'"),
         ("refit = false", 'refit = true\nengine = "torch-pruning"', "refit = false"),
         ("seeds = [0, 1]", "seeds = []", "seeds empty"),
+        ("seeds = [0, 1]", "seeds = [true]", "seeds.0 integer"),
+        ("seeds = [0, 1]", "seeds = 0", "seeds list, such as [1]"),
+        ("refit = false", 'refit = "off"', "prune.0.refit boolean"),
+        ("[distill]", "[export]\nparity_images = 0\n[distill]", "export.parity_images 1"),
+        ("[distill]", "[export]\nparity_images = -5\n[distill]", "export.parity_images 1"),
         ('["all"]', '["all", "domain1"]', "targets"),
         ('targets = ["all"]', "", "key 'targets' is missing; add it, or protocol"),
         ("seeds =", 'protocol = "paper-like"\nseeds =', "remove targets = all"),
@@ -172,13 +178,13 @@ def test_a_domain_that_the_data_lacks_is_named(plan: Path) -> None:
 
 @pytest.mark.parametrize("name", plan_names())
 def test_plans_that_come_along_parse(name: str, tmp_path: Path) -> None:
-    (tmp_path / "plan.toml").write_text(plan_text(name))
+    (tmp_path / "plan.toml").write_text(recipe_text(name))
     plan: Plan = read_plan(tmp_path / "plan.toml")
     assert plan.recipes()
 
 
 def test_the_plan_of_digits_is_the_whole_grid(tmp_path: Path) -> None:
-    (tmp_path / "plan.toml").write_text(plan_text("sweep-digits"))
+    (tmp_path / "plan.toml").write_text(recipe_text("sweep-digits"))
     kinds = [cell.kind for cell in read(tmp_path / "plan.toml")]
     assert (kinds.count("dense"), kinds.count("pruned")) == (6 * 2, 5 * 3 * 2 * 6 * 2)
 
