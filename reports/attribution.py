@@ -130,7 +130,8 @@ def _reasons(record: LatencyRecord) -> list[str]:
             found.append("host bound: launching takes as long as computing")
     odd = _unaligned(record.subject.structure)
     if odd:
-        found.append(f"{odd} dimensions are no multiple of {_ALIGNED}")
+        are = "dimension is" if odd == 1 else "dimensions are"
+        found.append(f"{odd} {are} no multiple of {_ALIGNED}")
     if record.proof is not None and not record.proof.fused_attention:
         found.append("attention is not fused")
     return found

@@ -23,8 +23,9 @@ from pruning.budgets import Budget, Limits
 from pruning.criteria import NEEDS_IMAGES, Calibration, score
 from pruning.groups import trace_groups
 from pruning.planning import make_plan
+from pruning.spec import TORCH_PRUNING_CRITERIA
 from pruning.surgery import apply_plan
-from pruning.torch_pruning_engine import CRITERIA, prune_by_torch_pruning, skipped_axes
+from pruning.torch_pruning_engine import prune_by_torch_pruning, skipped_axes
 from tests.pruning.test_equivalence import zero_and_drop
 
 MODELS = (
@@ -209,7 +210,7 @@ def main(folder: Path) -> None:
         torch.manual_seed(0)
         model = create(name, num_classes=7, image_size=224)
         for engine in ENGINES:
-            for criterion in CRITERIA:
+            for criterion in TORCH_PRUNING_CRITERIA:
                 for ratio in RATIOS:
                     if (name, engine, criterion, ratio) in done:
                         continue
