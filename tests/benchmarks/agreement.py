@@ -54,7 +54,7 @@ def _harness(runtime: Runtime) -> Harness:
 
 def _medians(harness: Harness) -> list[float]:
     """Median of each block of about 100 ms, in ms, for about `SECONDS`."""
-    count = harness._iterations("candidate")
+    count = harness._iterations("candidate", harness._least("candidate"))
     blocks = [harness._block("candidate", n, count) for n in range(int(SECONDS / 0.1))]
     return [statistics.median(block.durations_ns) / 1e6 for block in blocks]
 
