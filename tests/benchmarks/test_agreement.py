@@ -18,7 +18,7 @@ class Sleeper:
 
 
 def test_every_block_of_the_harness_has_a_median(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(agreement, "SECONDS", 0.3)
+    monkeypatch.setattr(agreement, "SECONDS", 0.35)
     runtime: Any = Sleeper()
     found = agreement._medians(agreement._harness(runtime))
     assert len(found) == 3
