@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from reports.beside import files_beside
 from reports.data.parquet import is_available
-from reports.rows import tables
+from reports.material import Material
 from tests.fakes.many_records import many_entries
 
 T = TypeVar("T")
@@ -30,13 +30,12 @@ def timed(what: str, work: Callable[[], T]) -> T:
 def main(records: int, *, profiled: bool) -> None:
     """Prints the seconds of the tables, and of the files from them."""
     entries = timed("records made", lambda: many_entries(records))
-    found = timed("tables of the page", lambda: tables(entries))
+    material = Material(entries=tuple(entries))
+    timed("tables of the page", lambda: material.tables)
     profile = cProfile.Profile()
     if profiled:
         profile.enable()
-    files = timed(
-        "files beside the page", lambda: files_beside(entries, found, parquet=is_available())
-    )
+    files = timed("files beside the page", lambda: files_beside(material, parquet=is_available()))
     profile.disable()
     size = sum(map(len, files.values()))
     print(f"{len(entries)} records, {len(files)} files, {size / 1e6:.1f} MB")

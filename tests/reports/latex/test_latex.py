@@ -10,7 +10,7 @@ import pytest
 from reports.beside import files_beside
 from reports.escaping import escape_latex
 from reports.latex.tabular import latex_text
-from reports.rows import tables
+from reports.material import Material
 from reports.section import Section
 from tests.fakes.hostile import TEXTS, hostile_entries
 from tests.fakes.many_records import many_entries
@@ -28,7 +28,7 @@ needs_latex = pytest.mark.skipif(
 
 def latex_files(hostile: bool) -> dict[str, str]:
     entries = hostile_entries(150) if hostile else many_entries(600)
-    found = files_beside(entries, tables(entries), parquet=False)
+    found = files_beside(Material(entries=tuple(entries)), parquet=False)
     texts = {name: data.decode() for name, data in found.items() if name.endswith(".tex")}
     return {name.removeprefix("tables/"): text for name, text in texts.items()}
 
@@ -102,7 +102,9 @@ def test_a_long_table_is_cut_into_floats_with_labels_of_their_own() -> None:
 
 def test_the_main_table_has_what_the_page_has() -> None:
     entries = many_entries(1)
-    text = files_beside(entries, tables(entries), parquet=False)["tables/files.tex"].decode()
+    text = files_beside(Material(entries=tuple(entries)), parquet=False)[
+        "tables/files.tex"
+    ].decode()
     assert r"budget & MACs, M & params, k & unseen art\_painting, \%" in text
     (line,) = (line for line in text.splitlines() if line.startswith("tp-l1-75 "))
     assert r"ratio 75 \%" in line and "78.0 {[}" in line and line.count("4.00x {[}") == 2
