@@ -129,7 +129,7 @@ def test_the_cpu_guard_is_content_where_the_kernel_tells_nothing(tmp_path: Path)
     assert guard.trouble() is None
 
 
-def nvml(reasons: int = 0, processes: Sequence[int] = (1,), energy_mj: int = 5) -> Any:
+def nvml(reasons: int = 0, processes: Sequence[int] = (-1,), energy_mj: int = 5) -> Any:
     return SimpleNamespace(
         nvmlClocksThrottleReasonHwSlowdown=8,
         nvmlClocksThrottleReasonHwThermalSlowdown=64,
@@ -199,9 +199,9 @@ def test_arms_on_two_devices_are_watched_on_both_and_share_no_meter(
         (nvml(reasons=1), None),  # idle: no slowdown
         (nvml(reasons=32), "thermal slowdown"),
         (nvml(reasons=128), "power brake"),
-        (nvml(processes=(1, 2)), "another process is on the device"),
-        (nvml(processes=(1, os.getppid())), None),  # what started this one waits for it
-        (nvml(processes=(1, 2, os.getppid())), "another process is on the device"),
+        (nvml(processes=(-1, -2)), "another process is on the device"),
+        (nvml(processes=(-1, os.getppid())), None),  # what started this one waits for it
+        (nvml(processes=(-1, -2, os.getppid())), "another process is on the device"),
     ],
 )
 def test_the_guard_of_a_device_sees_slowdowns_and_others(library: Any, told: str | None) -> None:
