@@ -12,7 +12,7 @@ and the records.
 """
 
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -100,9 +100,7 @@ def _table(name: str, timed: Sequence[LatencyRecord]) -> Iterator[str]:
     cells: Cells = {}
     structures: dict[str, Structure] = {}
     for record in timed:
-        assert record.baseline is not None
-        whole = record.baseline.label  # a cut of nothing
-        label = "dense" if record.is_control else record.subject.label.removeprefix(f"{whole}+")
+        label = _label(record)
         cells[label, record.runtime.name, record.batch_size] = speedup_interval(record.replicas)
         structures[label] = record.subject.structure
     columns = sorted({(runtime, size) for _, runtime, size in cells})
@@ -118,16 +116,30 @@ def _table(name: str, timed: Sequence[LatencyRecord]) -> Iterator[str]:
 
 
 def _machines(timed: Sequence[LatencyRecord]) -> str:
-    """What measured, and where several did, which batch sizes each of them."""
-    sizes: dict[str, set[int]] = defaultdict(set)
+    """What measured, and where several did, which batch sizes and which files of shared ones."""
+    files: dict[str, dict[int, list[str]]] = defaultdict(lambda: defaultdict(list))
     for record in timed:
         env = record.environment
-        sizes[env.device.name if env.device else env.cpu].add(record.batch_size)
-    if len(sizes) == 1:
-        return next(iter(sizes))
+        machine = env.device.name if env.device else env.cpu
+        files[machine][record.batch_size].append(_label(record))
+    if len(files) == 1:
+        return next(iter(files))
+    shared = Counter(size for found in files.values() for size in found)
     return "; ".join(
-        f"batch {', '.join(map(str, sorted(found)))}: {machine}" for machine, found in sizes.items()
+        f"batch {', '.join(_size(size, found[size], shared) for size in sorted(found))}: {machine}"
+        for machine, found in files.items()
     )
+
+
+def _size(size: int, labels: Sequence[str], shared: Counter[int]) -> str:
+    return str(size) if shared[size] == 1 else f"{size} ({', '.join(dict.fromkeys(labels))})"
+
+
+def _label(record: LatencyRecord) -> str:
+    """The cut alone; the whole model is a cut of nothing, whose label the others begin with."""
+    assert record.baseline is not None
+    whole = record.baseline.label
+    return "dense" if record.is_control else record.subject.label.removeprefix(f"{whole}+")
 
 
 def _sizes(structure: Structure) -> str:
