@@ -3,6 +3,7 @@
 torch is imported for a checkpoint only: beside another runtime its thread pool would spin.
 """
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from dgprune.artefact import OpenArtefact
@@ -63,6 +64,9 @@ def require_here(spec: RuntimeSpec) -> None:
         from dgprune.runtimes.onnxruntime import require_provider
 
         require_provider(spec.provider)
+    elif spec.name == "openvino":
+        if find_spec("openvino") is None:
+            raise DgpruneError("openvino is not installed; `dgprune doctor` says how to get it")
     elif spec.provider != "cpu":
         from dgprune.runtimes.cuda_device import require_cuda
 
