@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from dgprune.shipped_recipes import recipe_text
 from tests import bad_input_fixtures as given
 from tests.bad_input_fixtures import FULL, Cli, bench, evaluate, shrink, train
 from tests.conftest import MICRO, TinyChain, make_folder
@@ -265,7 +266,7 @@ def test_unknown_and_missing_options(cli: Cli, command: str) -> None:
 
 def test_a_plan_is_no_recipe_and_a_name_no_file(cli: Cli) -> None:
     plan = cli.folder / "plan.toml"
-    plan.write_text(given.recipe_text("sweep-digits"))
+    plan.write_text(recipe_text("sweep-digits"))
     cli.refuses("run", plan, says=(str(plan), "is a plan", "dgprune sweep"))
     recipe = given.write_recipe(cli.folder / "recipe.toml", cli.data)
     cli.refuses("sweep", recipe, says=(str(recipe), "is a recipe", "dgprune run"))

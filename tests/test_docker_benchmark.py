@@ -147,7 +147,7 @@ def test_clocks_are_given_back_where_the_container_is_stopped(
         env=place.environment(**more),
         stderr=subprocess.DEVNULL,
         # bash cannot trap what was ignored when it began, as in a suite that runs in the background
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # type: ignore[arg-type,return-value]
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while not any(call.startswith("python") for call in place.calls):
         time.sleep(0.05)

@@ -160,6 +160,7 @@ def test_a_device_is_part_of_the_environment_and_its_state_of_a_process(
     monkeypatch.setattr(environment, "nvidia_device", lambda: (nvml(), object()))
     monkeypatch.setattr(guards, "nvidia_device", lambda: (nvml(), object()))
     found = environment._device.__wrapped__()
+    assert found is not None
     assert (found.name, found.driver, found.power_limit_w) == ("NVIDIA H1", "580.1", 700)
     assert found.persistent and found.largest_clock_mhz == 1980
     gpu = RuntimeSpec(name="tensorrt", provider="cuda", threads=1)

@@ -109,7 +109,7 @@ def test_other_architectures_are_told_apart(
     pytest.importorskip(runtime)
     torch.manual_seed(0)
     model = create(name, num_classes=3, image_size=32)
-    model.blocks = model.blocks[:2]
+    del model.blocks[2:]
     graph = onnx_graph(shipped_model(model), torch.zeros(2, 3, 32, 32), dynamic=True, opset=20)
     file = tmp_path / "model.onnx"
     file.write_bytes(graph.model.SerializeToString())

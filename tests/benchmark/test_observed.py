@@ -12,14 +12,16 @@ from benchmark import accuracy
 from benchmark.accuracy import EvaluateSpec, evaluate
 from benchmark.subject import open_subject
 from dgprune.data import DataSet, Sample
+from dgprune.data.dataset import open_data
 from dgprune.data.images import Images
 from dgprune.errors import DgpruneError
 from dgprune.records import AccuracyRecord, append_records, read_records
+from dgprune.runtimes.opening import runtime_spec
 from export.export_checkpoint import export
 from export.spec import ExportSpec
 from tests.conftest import TinyChain
 
-Change = Callable[[np.ndarray, Images], np.ndarray]  # type: ignore[type-arg]
+Change = Callable[[np.ndarray, Images], np.ndarray]
 
 
 def observed(
@@ -115,7 +117,7 @@ def test_logits_that_are_not_finite_stay_an_error(
 ) -> None:
     subject = open_subject(chain.dense_artefact)
     broken = np.full((4, 2), np.nan, dtype=np.float32)
-    with subject.run(accuracy.runtime_spec("onnx", None, None, 1, allow_fallback=False)) as opened:
+    with subject.run(runtime_spec("onnx", None, None, 1, allow_fallback=False)) as opened:
         monkeypatch.setattr(type(opened), "output", lambda *_: broken)
         with pytest.raises(DgpruneError, match="not numbers"):
             observed(chain, tmp_path / "r.jsonl")
@@ -157,10 +159,9 @@ def test_a_stretch_of_bad_images_is_skipped_and_counted(
 ) -> None:
     """A data set whose second half of the target cannot be read, evaluated two images at a time."""
     monkeypatch.setattr(accuracy, "_IMAGES_AT_ONCE", 2)
-    whole = accuracy.open_data
 
     def damaged(source: str) -> DataSet:
-        data = whole(source)
+        data = open_data(source)
         bad = {s.key for s in data.of_domain(chain.target)[4:]}
 
         def read(sample: Sample) -> Image:

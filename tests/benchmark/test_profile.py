@@ -15,7 +15,8 @@ from dgprune.artefact import open_artefact
 from dgprune.errors import DgpruneError
 from dgprune.kind_table import SUM, kind_rows
 from dgprune.node_times import NodeTime, seconds_by_kind
-from dgprune.records import Arm, ProfileRecord, read_records
+from dgprune.records import ProfileRecord, read_records
+from dgprune.timing import Arm
 from tests.conftest import TinyChain
 
 

@@ -15,6 +15,7 @@ import pytest
 from benchmark import cells, claimable, latency
 from benchmark.accuracy import EvaluateSpec, evaluate
 from benchmark.cells import LatencySpec, batch_sizes
+from benchmark.child import in_child
 from benchmark.comparable import require_comparable
 from benchmark.job import ArmJob, Job
 from benchmark.latency import bench
@@ -71,7 +72,11 @@ def test_a_fixed_batch_is_padded_not_shortened(chain: TinyChain, tmp_path: Path)
     for name, subject in (("fixed", fixed), ("dynamic", chain.pruned_artefact)):
         evaluate(evaluate_spec(chain, subject), tmp_path / name)
     bits = [
-        [e.record.correct_hex for e in read_records(tmp_path / name) if hasattr(e.record, "domain")]
+        [
+            entry.record.correct_hex
+            for entry in read_records(tmp_path / name)
+            if isinstance(entry.record, AccuracyRecord)
+        ]
         for name in ("fixed", "dynamic")
     ]
     assert bits[0] == bits[1]
@@ -124,7 +129,7 @@ def test_raw_samples_give_the_rounds_back(chain: TinyChain) -> None:
 def test_a_process_that_dies_is_a_recorded_result_and_the_others_go_on(
     chain: TinyChain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, started = latency.in_child, 0
+    started = 0
 
     def dying(module: str, job: Job, pixels: Any, kind: type[Any], name: str) -> Any:
         nonlocal started
@@ -132,7 +137,7 @@ def test_a_process_that_dies_is_a_recorded_result_and_the_others_go_on(
         if started == 1:
             monkeypatch.setattr(sys, "executable", "false")  # dies without a word
         try:
-            return real(module, job, pixels, kind, name)
+            return in_child(module, job, pixels, kind, name)
         finally:
             monkeypatch.undo()
             monkeypatch.setattr(latency, "in_child", dying)
@@ -324,7 +329,7 @@ def test_two_packages_of_onnx_runtime_are_refused(
     ],
 )
 def test_a_claim_asks_for_its_evidence_first(
-    chain: TinyChain, tmp_path: Path, spec: dict[str, None], reason: str
+    chain: TinyChain, tmp_path: Path, spec: dict[str, Any], reason: str
 ) -> None:
     asked = LatencySpec(
         artefact=str(chain.pruned_artefact),

@@ -13,7 +13,7 @@ and the records.
 
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from dgprune.records import LatencyRecord, read_records
@@ -164,6 +164,7 @@ if __name__ == "__main__":
     if command == "page":
         page(Path(out_folder), Path(arguments[0]))
     else:
-        work = {"make": files, "time": measure, "time-on-gpu": measure_on_gpu}[command]
+        work: dict[str, Callable[[Path, str], object]]
+        work = {"make": files, "time": measure, "time-on-gpu": measure_on_gpu}
         for name in arguments or MODELS:
-            work(Path(out_folder), name)
+            work[command](Path(out_folder), name)

@@ -166,6 +166,7 @@ if __name__ == "__main__":
     if command == "coverage":
         coverage(Path(arguments[0]))
     elif command == "machine":
-        machine(*arguments[:4], Path(arguments[4]))  # type: ignore[misc]
+        dense, pruned, fixed, data, out_folder = arguments
+        machine(dense, pruned, fixed, data, Path(out_folder))
     else:
         Path(arguments[1]).write_text(page(_kept(Path(arguments[0]))))

@@ -122,7 +122,9 @@ def plain_loader(data: Path, target: str, px: int) -> DataLoader[tuple[Tensor, T
         ]
     )
     domains = [path for path in sorted(data.iterdir()) if path.is_dir() and path.name != target]
-    images = ConcatDataset([ImageFolder(str(domain), views) for domain in domains])
+    images: ConcatDataset[tuple[Tensor, Tensor]] = ConcatDataset(
+        [ImageFolder(str(domain), views) for domain in domains]
+    )
     return DataLoader(images, 32, shuffle=True, num_workers=WORKERS, drop_last=True)
 
 

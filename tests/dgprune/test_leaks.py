@@ -33,7 +33,7 @@ from pruning.prune_checkpoint import prune
 from pruning.shipped import Aim
 from pruning.spec import PruneSpec
 from pruning.speedup import prune_to_speedup
-from pruning.training import TrainSpec
+from pruning.training_spec import TrainSpec
 from tests.bad_input_fixtures import check_nothing_left
 from tests.conftest import MICRO, TinyChain, make_folder
 

@@ -16,6 +16,7 @@ from dgprune.domain_metrics import (
 )
 from dgprune.errors import DgpruneError
 from dgprune.paired import Pairs, difference_interval, mcnemar_p, pairs_of
+from dgprune.records import AccuracyRecord
 from tests.fakes.accuracy import seen
 
 LABELS = [0, 0, 1, 1, 2]
@@ -65,7 +66,7 @@ def test_pairs_count_images_and_not_totals() -> None:
         (replace(seen([0, 0, 1, 1, 3], [0] * 5), images_sha256=None), "other classes"),
     ],
 )
-def test_other_images_are_refused(other: object, reason: str) -> None:
+def test_other_images_are_refused(other: AccuracyRecord, reason: str) -> None:
     for compare in (require_same_images, agreement, retention, pairs_of):
         with pytest.raises(DgpruneError, match=rf"did not see the same images.*{reason}"):
             compare(DENSE, other)

@@ -156,7 +156,7 @@ def test_a_model_of_the_other_protocol_is_refused(
 
 def test_paper_like_records_are_of_test_images_of_every_domain(in_domain: InDomain) -> None:
     records = [entry.record for entry in read_records(in_domain.records)]
-    found = Counter()
+    found: Counter[tuple[str, str]] = Counter()
     for record in records:
         assert isinstance(record, AccuracyRecord)
         assert record.subject.origin.protocol == "paper-like"

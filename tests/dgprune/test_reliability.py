@@ -42,7 +42,7 @@ def test_errors_of_bins_do_not_cancel() -> None:
     assert found.ece == pytest.approx((10 * 0.3 + 10 * 0.5) / 20)
 
 
-def drawn(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+def drawn(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Logits whose softmax is the truth, and 20000 classes drawn from it."""
     rng = np.random.default_rng(seed)
     logits = rng.normal(0, 2, (20000, 5))

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -143,11 +144,11 @@ def test_a_fallback_is_refused_unless_allowed_and_is_in_the_record(
     exported: dict[tuple[str, str], Path], chain: TinyChain, tmp_path: Path
 ) -> None:
     folder, records = exported["onnx", "fp16"], tmp_path / "r.jsonl"
-    asked = {"subject": str(folder), "data": chain.data, "target": chain.target}
+    asked = EvaluateSpec(subject=str(folder), data=chain.data, target=chain.target)
     with pytest.raises(DgpruneError, match=r"asked fp16, but of 26 layers .* --allow-fallback"):
-        evaluate(EvaluateSpec(**asked), records)
+        evaluate(asked, records)
     assert not records.exists()
-    evaluate(EvaluateSpec(**asked, allow_fallback=True), records)
+    evaluate(replace(asked, allow_fallback=True), records)
     for entry in read_records(records):
         assert isinstance(entry.record, AccuracyRecord)
         assert entry.record.runtime.allow_fallback

@@ -18,6 +18,7 @@ from export.parity import ParityError, compare
 from export.quantised import in_int8, nodes_with_weights
 from export.sensitivity import most_sensitive
 from export.spec import ExportSpec
+from export.write import write_files
 from tests.conftest import TinyChain
 
 Array = np.ndarray
@@ -92,11 +93,9 @@ def test_at_most_half_of_the_layers_stay_fp32(
     def never(*arguments: object) -> object:
         raise ParityError("too far", 0)
 
-    written = at_parity.write_files
-
     def counting(folder: Path, prepared: object, progress: object, keep: tuple[str, ...]) -> object:
         kept.append(len(keep))
-        return written(folder, prepared, progress, keep)  # type: ignore[arg-type]
+        return write_files(folder, prepared, progress, keep)  # type: ignore[arg-type]
 
     monkeypatch.setattr(at_parity, "compare", never)
     monkeypatch.setattr(at_parity, "write_files", counting)

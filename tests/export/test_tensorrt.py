@@ -113,8 +113,8 @@ def gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
 
 
 def spec_of(chain: TinyChain, **change: Any) -> ExportSpec:
-    given = {"checkpoint": str(chain.pruned), "data": chain.data, "format": "tensorrt"}
-    return ExportSpec(**given, calibration_images=8, **change)
+    given = ExportSpec(checkpoint=str(chain.pruned), data=chain.data, format="tensorrt")
+    return replace(given, calibration_images=8, **change)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])

@@ -116,7 +116,7 @@ def _latency(subject: Subject, dense: Subject, batch_size: int, speedup: float) 
         TimedBlock(arm=arm, round=index, durations_ns=(durations[arm] + index,) * 3)
         for index in range(ROUNDS)
         for arm in ("baseline", "candidate", "candidate", "baseline")
-    )  # type: ignore[arg-type]
+    )
     replica = Replica(build=0, stationary=True, load_average=0.0, blocks=blocks)
     record = replace(
         template, subject=subject, baseline=dense, batch_size=batch_size, replicas=(replica,)

@@ -15,7 +15,7 @@ def missing(
     label: str, target: str, seed: int, like: Subject | None = None, **words: Any
 ) -> Missing:
     """A file that failed; `like` is one of its recipe that is there."""
-    given = {
+    given: dict[str, Any] = {
         "cell": digest([label, target, seed])[:16],
         "recipe": digest(label)[:16],
         "label": label,

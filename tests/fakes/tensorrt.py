@@ -178,7 +178,7 @@ class ICudaEngine:
         kinds = {v.name: v.type.tensor_type.elem_type for v in inferred}
         kinds |= {t.name: t.data_type for t in self.model.graph.initializer}
         inner = {n.output[0]: n for n in self.model.graph.node}
-        found = []
+        found: list[dict[str, Any]] = []
         for node in self.model.graph.node:
             if node.op_type not in ("MatMul", "Gemm", "Conv") or len(node.input) < 2:
                 continue

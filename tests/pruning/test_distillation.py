@@ -82,6 +82,7 @@ def test_projections_start_at_the_least_squares_fit(micro: Transformer) -> None:
     fitted = teacher.distance(own, wanted)
     assert fitted < random / 2
     for k, projection in enumerate(teacher.projection):  # by numpy, with the ridge of the refit
+        assert isinstance(projection, torch.nn.Linear)
         x = own[k].detach().flatten(0, 1).double().numpy()
         y = functional.layer_norm(wanted[k], (96,)).flatten(0, 1).double().numpy()
         covariance = np.cov(x.T, bias=True)
@@ -100,9 +101,10 @@ def test_features_of_several_blocks_are_compared_at_the_same_depths(
     by_hand = {}
     for name, model in (("teacher", micro), ("student", student)):
         x = model.patch_embed(VIEWS)
-        x = model.norm_pre(model.patch_drop(model._pos_embed(x)))  # type: ignore[operator]
+        x = model.get_submodule("patch_drop")(model._pos_embed(x))  # type: ignore[operator]
+        x = model.get_submodule("norm_pre")(x)
         by_hand[name] = [x := block(x) for block in blocks_of(model)]
-        by_hand[name][-1] = model.norm(x)  # type: ignore[operator]
+        by_hand[name][-1] = model.get_submodule("norm")(x)
     distances = [
         functional.mse_loss(functional.layer_norm(a, (96,)), functional.layer_norm(b, (96,)))
         for a, b in zip(by_hand["student"], by_hand["teacher"], strict=True)

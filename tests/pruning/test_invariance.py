@@ -55,6 +55,7 @@ def test_coral_is_zero_for_equal_domains_and_where_no_pair_is() -> None:
     loss = coral_loss(lonely, alone)  # one image has no covariance
     loss.backward()
     assert loss.item() == 0
+    assert lonely.grad is not None
     assert torch.equal(lonely.grad, torch.zeros_like(half))
 
 

@@ -26,7 +26,7 @@ SHORT = TrainSpec(epochs=1, batch_size=8, augmentation="glyph")
 
 
 def test_schedules_end_at_the_whole_cut_and_cubic_cuts_earlier() -> None:
-    linear, cubic = (StepsSpec(steps=4, schedule=s) for s in ("linear", "cubic"))  # type: ignore[arg-type]
+    linear, cubic = (StepsSpec(steps=4, schedule=s) for s in ("linear", "cubic"))
     assert [linear.done(step) for step in (1, 2, 3, 4)] == [0.25, 0.5, 0.75, 1.0]
     assert [cubic.done(step) for step in (1, 2, 4)] == [1 - 0.75**3, 1 - 0.5**3, 1.0]
     assert StepsSpec(steps=1).done(1) == 1.0

@@ -126,7 +126,7 @@ def test_an_edited_plan_that_does_not_fit_is_refused(
     whole = everything(structure)
     first = whole.blocks[0]
     fields = {**asdict(first), **change}
-    wrong = Plan(width=whole.width, blocks=(BlockPlan(**fields), *whole.blocks[1:]))  # type: ignore[arg-type]
+    wrong = Plan(width=whole.width, blocks=(BlockPlan(**fields), *whole.blocks[1:]))
     with pytest.raises(DgpruneError, match=reason):
         check(wrong, structure)
 

@@ -15,7 +15,7 @@ from pruning.finetune_checkpoint import FinetuneSpec, finetune
 from pruning.resume import Resume
 from pruning.training import Task, Training, train
 from pruning.training_record import TrainingRecord
-from pruning.training_spec import TrainSpec
+from pruning.training_spec import Averaging, TrainSpec
 from tests.conftest import MICRO, TinyChain
 from tests.pruning.test_training import fresh
 
@@ -52,7 +52,7 @@ def kill_after(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     monkeypatch.setattr(Training, "one_step", one_step)
 
 
-AVERAGES = ("none", "ema", "swad")
+AVERAGES: tuple[Averaging, ...] = ("none", "ema", "swad")
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def test_killed_at_any_step_it_ends_in_the_same_numbers(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     never_killed: dict[str, tuple[Weights, TrainingRecord]],
-    averaging: str,
+    averaging: Averaging,
     step: int,
 ) -> None:
     spec = dataclasses.replace(SPEC, averaging=averaging)
@@ -146,7 +146,7 @@ def test_a_loss_that_breaks_keeps_the_best_weights_before(
         whole(self)
         if len(self.epochs) == 2:
             with torch.no_grad():
-                self.model.norm.weight[0] = float("nan")  # type: ignore[union-attr,index]
+                self.model.get_parameter("norm.weight")[0] = float("nan")
 
     monkeypatch.setattr(Training, "evaluate", evaluate)
     source = SourceSpec(model=MICRO, weights="random", data=chain.data, target=chain.target)

@@ -10,13 +10,14 @@ import torch
 
 from dgprune.checkpoint import open_checkpoint
 from dgprune.data import Images
+from dgprune.data.images import load_images
 from dgprune.errors import DgpruneError
 from dgprune.lineage import chosen_by_oracle
 from dgprune.source import SourceSpec
 from pruning import finetune_checkpoint
 from pruning.finetune_checkpoint import TRAINING, FinetuneSpec, finetune
 from pruning.training import Task, Training, train
-from pruning.training_spec import TrainSpec
+from pruning.training_spec import Averaging, TrainSpec
 from tests.conftest import MICRO, TinyChain
 from tests.pruning.test_training import fresh
 
@@ -56,7 +57,7 @@ def test_oracle_selection_is_in_the_lineage_and_sees_the_target(
     source = SourceSpec(model=MICRO, weights="random", data=chain.data, target=chain.target)
     lineages = []
     for selection in ("source-val", "oracle"):
-        spec = TrainSpec(epochs=1, batch_size=8, selection=selection)  # type: ignore[arg-type]
+        spec = TrainSpec(epochs=1, batch_size=8, selection=selection)
         folder = finetune(FinetuneSpec(source=source, train=spec), tmp_path).path
         lineages.append(open_checkpoint(folder).meta.lineage)
         (epoch,) = json.loads((folder / TRAINING).read_text())["epochs"]
@@ -69,11 +70,10 @@ def test_the_target_is_not_loaded_under_source_selection(
     chain: TinyChain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: set[str] = set()
-    whole = finetune_checkpoint.load_images
 
     def listening(data, samples, *more, **options):  # type: ignore[no-untyped-def]
         seen.update(sample.domain for sample in samples)
-        return whole(data, samples, *more, **options)
+        return load_images(data, samples, *more, **options)
 
     monkeypatch.setattr(finetune_checkpoint, "load_images", listening)
     source = SourceSpec(model=MICRO, weights="random", data=chain.data, target=chain.target)
@@ -98,7 +98,7 @@ def test_training_ends_where_patience_does(task: Task, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("averaging", ["ema", "swad"])
-def test_an_average_is_what_is_evaluated_and_kept(task: Task, averaging: str) -> None:
+def test_an_average_is_what_is_evaluated_and_kept(task: Task, averaging: Averaging) -> None:
     spec = dataclasses.replace(SPEC, averaging=averaging)
     model = fresh()
     kept, record = train(model, task, spec)  # type: ignore[arg-type]

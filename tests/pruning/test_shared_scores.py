@@ -10,6 +10,7 @@ import pytest
 from dgprune.source import SourceSpec
 from pruning import prune_checkpoint
 from pruning.budgets import Budget
+from pruning.criteria import score
 from pruning.prune_checkpoint import PLAN, prune
 from pruning.ranking import UnitScores
 from pruning.shared_scores import shared_scores
@@ -108,11 +109,10 @@ def test_two_ratios_score_once_and_a_fresh_store_gives_the_same_plan(
 ) -> None:
     source = SourceSpec(model=str(chain.dense), data=chain.data, target=chain.target)
     calls: list[str] = []
-    whole = prune_checkpoint.score
 
     def counted(groups, criterion, *more, **options):  # type: ignore[no-untyped-def]
         calls.append(criterion)
-        return whole(groups, criterion, *more, **options)
+        return score(groups, criterion, *more, **options)
 
     monkeypatch.setattr(prune_checkpoint, "score", counted)
 

@@ -27,7 +27,7 @@ def timed(record: LatencyRecord, speedup: float, latency_ns: int = 4_000_000) ->
     """`record` with the candidate exactly `speedup` times as fast."""
     durations = {"baseline": latency_ns, "candidate": round(latency_ns / speedup)}
     blocks = tuple(
-        TimedBlock(arm=arm, round=index, durations_ns=(durations[arm],) * 10)  # type: ignore[arg-type]
+        TimedBlock(arm=arm, round=index, durations_ns=(durations[arm],) * 10)
         for index in range(12)
         for arm in ("baseline", "candidate", "candidate", "baseline")
     )

@@ -91,9 +91,18 @@ def test_paper_is_light_shows_everything_and_no_lists(browser: Any, tmp_path: Pa
 
 def test_text_from_records_does_no_harm(browser: Any, tmp_path: Path) -> None:
     evil = Sweep(
-        **{"model": EVIL, "data": EVIL, "domains": ("a", EVIL), "targets": (EVIL,)},
-        **{"criteria": (EVIL,), "rankings": (EVIL,), "executed": ((EVIL, EVIL),)},
-        **{"label": EVIL, "ratios": (0.5,), "rounds": 3, "calls": 2, "depth": 2},
+        model=EVIL,
+        data=EVIL,
+        domains=("a", EVIL),
+        targets=(EVIL,),
+        criteria=(EVIL,),
+        rankings=(EVIL,),
+        executed=((EVIL, EVIL),),
+        label=EVIL,
+        ratios=(0.5,),
+        rounds=3,
+        calls=2,
+        depth=2,
     )
     with sight(browser, page_of(evil, tmp_path, profiled=True)) as seen:
         assert set(seen.states.values()) == {"drawn"} and len(seen.states) == 7

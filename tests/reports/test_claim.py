@@ -36,7 +36,7 @@ def claimed(record: Record, factor: float = 2.0) -> Record:
             stationary=True,
             load_average=0.0,
             blocks=tuple(
-                TimedBlock(arm=arm, round=index, durations_ns=(durations[arm] + number,) * 10)  # type: ignore[arg-type]
+                TimedBlock(arm=arm, round=index, durations_ns=(durations[arm] + number,) * 10)
                 for index in range(12)
                 for arm in ("baseline", "candidate", "candidate", "baseline")
             ),

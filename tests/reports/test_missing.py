@@ -4,6 +4,7 @@ import gzip
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -96,7 +97,7 @@ def test_a_lost_file_counts_where_it_is_all_that_was_asked_of_its_recipe() -> No
         {"oracle": True},
     ],
 )
-def test_what_would_stand_elsewhere_is_no_row_here(other: dict[str, object]) -> None:
+def test_what_would_stand_elsewhere_is_no_row_here(other: dict[str, Any]) -> None:
     absent = [missing("l2", target, 0, **other) for target in "abc"]
     assert grid_of(files("dense", DENSE), absent).missing == 0
 

@@ -4,6 +4,7 @@ import json
 import statistics
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,7 +50,8 @@ def test_averages_spread_and_worst_target_by_hand() -> None:
     assert dense.over_seeds("a").spread == pytest.approx(statistics.stdev([0.6, 0.7]))
     assert pruned.over_targets.values == pytest.approx(((0.6 * 3 - 0.1) / 3, (0.7 * 3 - 0.1) / 3))
     assert pruned.over_targets.spread == pytest.approx(statistics.stdev([0.6, 0.7]))
-    assert pruned.worst_target == ("c", pytest.approx(0.55))
+    assert pruned.worst_target is not None
+    assert pruned.worst_target[0] == "c" and pruned.worst_target[1] == pytest.approx(0.55)
     assert pruned.over_dense is not None
     assert pruned.over_dense.estimate == pytest.approx(-0.1 / 3)
     assert pruned.over_dense.low == pytest.approx(pruned.over_dense.high)  # both seeds lose it
@@ -146,7 +148,7 @@ def test_recipes_that_differ_are_not_averaged() -> None:
     assert found["l1 (recovery epochs 9)"]["average of 3"] == "missing 3 of 6"
 
 
-def changed(entries: list[Entry], **origin: object) -> list[Entry]:
+def changed(entries: list[Entry], **origin: Any) -> list[Entry]:
     return [
         replace(e, record=replace(e.record, subject=replace(
             e.record.subject, origin=replace(e.record.subject.origin, **origin))))

@@ -146,5 +146,5 @@ if __name__ == "__main__":
 
     name, number = sys.argv[3:] or ("--jobs", "1")
     how = {"ray": number} if name == "--ray" else {"jobs": int(number)}
-    spec = SweepSpec(plan=Path(sys.argv[1]), out=Path(sys.argv[2]), **how)  # type: ignore[arg-type]
+    spec = SweepSpec(plan=Path(sys.argv[1]), out=Path(sys.argv[2]), **how)
     sys.exit(sweep(spec, importable, Plain()).exit_code)
