@@ -35,7 +35,7 @@ def in_child(module: str, job: Job, pixels: Bytes, kind: type[T], name: str) -> 
     scratch = tempfile.TemporaryDirectory(prefix="dgprune-bench-")
     with explained(Path(scratch.name), "TMPDIR"), scratch as folder:
         files = [Path(folder) / part for part in ("job.json", "pixels.npy", "result.json")]
-        files[0].write_text(json.dumps(encode(job)))
+        files[0].write_text(json.dumps(encode(job)), encoding="utf-8")
         files[1].write_bytes(_npy(pixels))
         command = [sys.executable, "-P", "-m", module, *map(str, files)]
         patience = job.spec.cell_s + _PATIENCE_S

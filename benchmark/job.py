@@ -82,4 +82,4 @@ def serve(measure: Callable[[Job, Bytes], Any]) -> None:
     except MemoryError:
         print("out of memory", file=sys.stderr)
         sys.exit(1)
-    result.write_text(json.dumps(encode(found)))
+    result.write_text(json.dumps(encode(found)), encoding="utf-8")

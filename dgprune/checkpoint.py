@@ -61,7 +61,7 @@ def save_checkpoint(
     }
     # Through bytes: the library's own writer hides what the operating system refused.
     (folder / WEIGHTS).write_bytes(save(state))
-    (folder / STRUCTURE).write_text(canonical_json(structure) + "\n")
+    (folder / STRUCTURE).write_text(canonical_json(structure) + "\n", encoding="utf-8")
     meta = CheckpointMeta(
         schema=SCHEMA,
         digest=digest,
@@ -71,7 +71,7 @@ def save_checkpoint(
         lineage=lineage,
         origin=origin,
     )
-    (folder / META).write_text(canonical_json(seal(encode(meta))) + "\n")
+    (folder / META).write_text(canonical_json(seal(encode(meta))) + "\n", encoding="utf-8")
 
 
 def is_checkpoint(path: Path) -> bool:

@@ -5,14 +5,18 @@ import fcntl
 import gzip
 import json
 import os
-import secrets
-import shutil
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from dgprune.errors import DgpruneError
+from dgprune.temporary import (
+    own_temporary,
+    remove,
+    remove_left_by_killed_runs,
+    temporary_of,
+)
 
 MARKER = "dgprune-store.txt"
 _MARKED = "Written by dgprune; each folder is named by its digest.\n"
@@ -52,61 +56,6 @@ def _remove_empty(folders: Sequence[Path]) -> None:
     for folder in folders:
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
-
-
-def remove_left_by_killed_runs(folder: Path, of: str = "*") -> None:
-    """Removes temporaries `of` a name; those of living processes are locked and stay."""
-    for path in folder.glob(f"{of}.tmp"):
-        try:
-            with locked(path, wait=False):
-                _remove(path)
-        except OSError:
-            continue  # in use, or gone meanwhile
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
-
-
-@contextmanager
-def _own_temporary(final: Path, make: Callable[[Path], None]) -> Iterator[Path]:
-    """A temporary of `final`, made by `make` and locked.
-
-    Another process that opens the store may take one away that is made but not yet locked; it is
-    made again then.
-    """
-    while True:
-        temporary = _temporary(final)
-        try:
-            make(temporary)
-            with ExitStack() as stack:
-                try:
-                    stack.enter_context(locked(temporary))
-                except FileNotFoundError:
-                    continue
-                if temporary.exists():
-                    yield temporary
-                    return
-        finally:
-            _remove(temporary)
-
-
-@contextmanager
-def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
-    """Holds the lock of a file or folder; it falls when the process ends, however it ends."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _temporary(final: Path) -> Path:
-    return final.with_name(f"{final.name}.{secrets.token_hex(4)}.tmp")
 
 
 def claim(folder: Path) -> None:
@@ -156,25 +105,34 @@ def new_folder(
     `option` names the place in an error. Without `survives_power_cut` its files may then be empty
     or torn: for what knows its own digests and is made again in seconds.
     """
-    with (
-        explained(final, option),
-        _own_temporary(final, lambda path: path.mkdir(parents=True)) as temporary,
-    ):
-        yield temporary
-        for path in temporary.rglob("*"):
-            if survives_power_cut and path.is_file():
-                _sync(path)
-        if not final.exists():
-            temporary.replace(final)
-            _sync(final.parent)
+    with explained(final, option):
+        final.parent.mkdir(parents=True, exist_ok=True)
+        with own_temporary(final, Path.mkdir) as temporary:
+            yield temporary
+            for path in temporary.rglob("*"):
+                if survives_power_cut and path.is_file():
+                    _sync(path)
+            _become(final, temporary)
+
+
+def _become(final: Path, temporary: Path) -> None:
+    """Gives `temporary` its name, unless another process made `final`, seen from here or not."""
+    if final.exists():
+        return
+    try:
+        temporary.replace(final)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+    _sync(final.parent)
 
 
 def discard(folder: Path) -> None:
     """Takes a folder of a store away; killed on the way, no part of it is left under its name."""
     with explained(folder):
-        temporary = _temporary(folder)
+        temporary = temporary_of(folder)
         folder.rename(temporary)
-        _remove(temporary)
+        remove(temporary)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -187,7 +145,7 @@ def write_bytes(path: Path, data: bytes, option: str = "--out") -> None:
 
     `option` names the file in an error.
     """
-    with explained(path, option), _own_temporary(path, Path.touch) as temporary:
+    with explained(path, option), own_temporary(path, Path.touch) as temporary:
         temporary.write_bytes(data)
         _sync(temporary)
         temporary.replace(path)

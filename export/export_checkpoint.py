@@ -40,8 +40,9 @@ def export(spec: ExportSpec, out: Path, progress: Progress = SILENT) -> Done:
             f"exporting {meta.label} to {spec.format} {spec.precision}, batch {spec.batch}"
         )
         sidecar = written_at_parity(folder, prepare(checkpoint, spec, images), images, step)
-        (folder / README).write_text(folder_readme(sidecar))
-        (folder / SIDECAR).write_text(canonical_json(seal(encode(sidecar))) + "\n")
+        (folder / README).write_text(folder_readme(sidecar), encoding="utf-8")
+        sealed = canonical_json(seal(encode(sidecar))) + "\n"
+        (folder / SIDECAR).write_text(sealed, encoding="utf-8")
         progress.line(_parity_line(sidecar.parity))
 
     with store_at(out) as store:

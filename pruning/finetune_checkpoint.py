@@ -98,7 +98,7 @@ class _Stage:
             self.resume(store).clear()  # going on would end there again
             kept = self._keep(structure, error.best, store)
             raise DgpruneError(f"{error}; {kept}") from error
-        (folder / TRAINING).write_text(canonical_json(record) + "\n")
+        (folder / TRAINING).write_text(canonical_json(record) + "\n", encoding="utf-8")
         self._save(folder, rebuild(structure, best), self.step)
 
     def resume(self, store: Path) -> Resume:

@@ -75,11 +75,11 @@ def prune(
         images = Images(source=source, skip=skip, progress=progress, store=store)
         if spec.engine == "torch-pruning" and plan is None:
             pruned, skipped = _by_torch_pruning(model, images, spec)
-            (folder / SKIPPED).write_text(canonical_json(skipped) + "\n")
+            (folder / SKIPPED).write_text(canonical_json(skipped) + "\n", encoding="utf-8")
         else:
             chosen = plan or _make_plan(model, images, spec, given.dense)
             pruned = _apply(model, images, spec, chosen)
-            (folder / PLAN).write_text(canonical_json(plan_json(chosen)) + "\n")
+            (folder / PLAN).write_text(canonical_json(plan_json(chosen)) + "\n", encoding="utf-8")
         save_checkpoint(
             folder,
             pruned,

@@ -4,8 +4,8 @@ A grid of rankings and ratios scores its dense model once. The file is named by 
 the scores depend on, written whole, and made by one process while others wait for it.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from dgprune.schema import Json, digest
-from dgprune.store import explained, locked, write_bytes
+from dgprune.store import explained, write_bytes
+from dgprune.temporary import alone
 from pruning.ranking import UnitScores
 
 _FORMAT = 1  # raised where a criterion gives other numbers
@@ -30,31 +31,15 @@ def shared_scores(store: Path, asked: Json, compute: Callable[[], UnitScores]) -
     found = _read(path, name)
     if found is not None:
         return found
-    with _alone(path.with_suffix(".lock")):
+    lock = path.with_suffix(".lock")
+    with ExitStack() as held:
+        with explained(lock):
+            held.enter_context(alone(lock))
         found = _read(path, name)  # another process made it meanwhile
         if found is None:
             found = compute()
             write_bytes(path, save(_arrays(found), metadata={"scores": name}))
     return found
-
-
-@contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    """Holds `lock` and takes it away at the end, however that comes.
-
-    It is made again where a process that is done took it away before it was opened.
-    """
-    with ExitStack() as held:
-        while True:
-            with explained(lock):
-                lock.touch()
-            with suppress(FileNotFoundError):
-                held.enter_context(locked(lock))
-                break
-        try:
-            yield
-        finally:
-            lock.unlink(missing_ok=True)
 
 
 def _arrays(scores: UnitScores) -> dict[str, np.ndarray]:

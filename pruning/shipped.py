@@ -81,7 +81,7 @@ class Shipped:
     def _export(self, plan: Plan) -> Path:
         source, store = self.source, str(self.folder / "store")
         saved = self.folder / "plan.json"
-        saved.write_text(canonical_json(plan_json(plan)))
+        saved.write_text(canonical_json(plan_json(plan)), encoding="utf-8")
         given = [] if source.weights is None else ["--weights", source.weights]
         given += [] if source.image_size is None else ["--image-size", str(source.image_size)]
         pruned = self.invoke(

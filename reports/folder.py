@@ -3,19 +3,18 @@
 import re
 import shutil
 from collections.abc import Callable
-from glob import escape
 from pathlib import Path
 
 from dgprune import __version__
 from dgprune.errors import DgpruneError
 from dgprune.schema import Json, canonical_json, digest, file_sha256, read_json
-from dgprune.store import claim, explained, new_folder, remove_left_by_killed_runs
+from dgprune.store import claim, explained, new_folder
+from dgprune.temporary import remove_left_by_killed_runs
 
 MARKER = "report.json"
 _DRAWN_BY = ("*.py", "*.j2", "*.css", "*.js")
 _PART = "[A-Za-z0-9_-][A-Za-z0-9._-]*"
 _LONGEST_NAME = 200
-_TOKEN = 8 * "[0-9a-f]"
 
 
 def publish(out: Path, made_of: Json, make: Callable[[], dict[str, bytes]]) -> bool:
@@ -34,8 +33,9 @@ def publish(out: Path, made_of: Json, make: Callable[[], dict[str, bytes]]) -> b
         shutil.rmtree(out / ".new", ignore_errors=True)  # of a run that was killed
     place = out if not out.exists() else out / ".new"
     # Beside a report may lie what is not ours: only what has the name of a temporary of it goes.
-    remove_left_by_killed_runs(out.parent, f"{escape(out.name)}.{_TOKEN}")
-    remove_left_by_killed_runs(out, f".new.{_TOKEN}")
+    for folder, name in ((out.parent, out.name), (out, ".new")):
+        if folder.is_dir():
+            remove_left_by_killed_runs(folder, name)
     with new_folder(place, survives_power_cut=False) as folder:
         _write_files(folder, make(), identity)
     if (out / ".new").is_dir():
@@ -97,7 +97,7 @@ def _write_files(folder: Path, files: dict[str, bytes], identity: str) -> None:
         path.write_bytes(data)
     written = {name: file_sha256(folder / name) for name in sorted(files)}
     manifest = {"identity": identity, "version": __version__, "files": written}
-    (folder / MARKER).write_text(canonical_json(manifest) + "\n")
+    (folder / MARKER).write_text(canonical_json(manifest) + "\n", encoding="utf-8")
 
 
 def _replace(out: Path, fresh: Path, old_files: Json) -> None:

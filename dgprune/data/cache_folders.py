@@ -9,9 +9,10 @@ from pathlib import Path
 
 from dgprune.cache import CACHE
 from dgprune.errors import DgpruneError
-from dgprune.store import locked
+from dgprune.temporary import locked
 
-_OURS = re.compile(r"([0-9a-f]{32})(\.lock|\.[0-9a-f]{8}\.tmp)?")
+_TEMPORARY = r"\.[0-9a-f]{8}\.tmp(\.lock)?"
+_OURS = re.compile(rf"([0-9a-f]{{32}})(\.lock|(?P<temporary>{_TEMPORARY}))?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,12 +42,15 @@ def remove(path: Path) -> None:
 
 def remove_what_killed_runs_left(cache: Path, folder: Path) -> None:
     """Removes half-written folders that nobody writes; the caller owns `folder`."""
-    for path in cache.glob("*.tmp"):
+    for path in _entries(cache):
+        match = _OURS.fullmatch(path.name)
+        if match is None or match["temporary"] is None:
+            continue
+        owner = path.with_name(match[1])
         with suppress(OSError):  # in use, or gone meanwhile
-            owner = _of(path)
             if owner == folder:
                 remove(path)
-            elif owner:
+            else:
                 with owned(owner, wait=False):
                     remove(path)
 

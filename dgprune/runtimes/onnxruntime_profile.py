@@ -31,7 +31,7 @@ class Profile:
         """All that happened in `session`, whose profile ends here."""
         file = Path(session.end_profiling())
         try:
-            events: list[dict[str, Any]] = json.loads(file.read_text())
+            events: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:  # it writes what fits, without a word
             raise DgpruneError(
                 f"ONNX Runtime could not write its profile to {file.parent}: no space left? "

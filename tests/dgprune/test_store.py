@@ -1,8 +1,6 @@
 """Folders and files are whole or absent."""
 
 import errno
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -32,8 +30,11 @@ def test_a_folder_that_fails_leaves_nothing(tmp_path: Path) -> None:
 
 def test_a_stale_temporary_folder_of_a_killed_run_is_removed(tmp_path: Path) -> None:
     store = open_store(tmp_path / "store")
-    (store / "made.1.tmp").mkdir()
-    (store / "made.1.tmp" / "stale").write_text("x")
+    for name in ("made.01234567.tmp", "older.89abcdef.tmp"):
+        (store / name).mkdir()
+        (store / name / "stale").write_text("x")
+    for name in ("made.01234567.tmp.lock", "gone.01234567.tmp.lock"):
+        (store / name).touch()
     with new_folder(store / "living"):
         open_store(store)
         left = {path.name.split(".")[0] for path in store.iterdir()}
@@ -51,41 +52,13 @@ def test_a_discarded_folder_is_gone_at_once_whatever_kills_the_process(
     discard(store / "one")
     assert [path.name for path in store.iterdir() if path.is_dir()] == ["two"]
     with monkeypatch.context() as killed:
-        killed.setattr(store_module, "_remove", lambda path: None)
+        killed.setattr(store_module, "remove", lambda path: None)
         discard(store / "two")
     assert not (store / "two").exists()
     open_store(store)
     assert not any(path.is_dir() for path in store.iterdir())
     with pytest.raises(DgpruneError, match="cannot write"):
         discard(store / "two")
-
-
-def test_a_temporary_taken_away_before_it_was_locked_is_made_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Another process opens the store between the two."""
-    store, swept = open_store(tmp_path / "store"), 0
-    locked = store_module.locked
-
-    @contextmanager
-    def sweeps_before_it_locks(path: Path, *, wait: bool = True) -> Iterator[None]:
-        nonlocal swept
-        if wait and swept < 3:
-            swept += 1
-            monkeypatch.setattr(store_module, "locked", locked)
-            open_store(store)
-            assert not path.exists()
-            monkeypatch.setattr(store_module, "locked", sweeps_before_it_locks)
-        with locked(path, wait=wait):
-            yield
-
-    monkeypatch.setattr(store_module, "locked", sweeps_before_it_locks)
-    with new_folder(store / "made") as folder:
-        (folder / "file").write_text("x")
-    write_text(store / "text", "y")
-    assert swept == 3
-    assert (store / "made" / "file").read_text() == "x"
-    assert {path.name for path in store.iterdir()} == {"dgprune-store.txt", "made", "text"}
 
 
 def test_a_store_made_for_work_that_fails_is_taken_away(tmp_path: Path) -> None:
