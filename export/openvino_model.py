@@ -64,8 +64,14 @@ def _quantise(model: Any, inputs: Sequence[Inputs], keep: Sequence[str]) -> Any:
             nncf.Dataset(list(inputs)),
             subset_size=len(inputs),
             model_type=nncf.ModelType.TRANSFORMER,
-            ignored_scope=nncf.IgnoredScope(names=list(keep)),
+            ignored_scope=nncf.IgnoredScope(names=_products(model, keep)),
         )
+
+
+def _products(model: Any, nodes: Sequence[str]) -> list[str]:
+    """What OpenVINO calls the matrix products of the ONNX nodes: of a Gemm it makes two nodes."""
+    names = [op.get_friendly_name() for op in model.get_ops() if op.get_type_name() == "MatMul"]
+    return [name for name in names if name.partition("/")[0] in nodes]
 
 
 def layers_of_openvino(file: Path, precision: Precision) -> dict[str, int]:

@@ -1,13 +1,14 @@
 """int8 that costs too much: the most sensitive layers stay fp32, and the sidecar names them."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 
 from benchmark.subject import open_subject, proven
-from dgprune.artefact import open_artefact
+from dgprune.artefact import Format, Parity, open_artefact
 from dgprune.errors import DgpruneError
 from dgprune.inspection import inspect_folder, print_inspection
 from dgprune.records import RuntimeSpec
@@ -83,6 +84,34 @@ def test_layers_stay_fp32_until_parity_holds(
     assert executed["int8"] >= everything - 2 and executed["fp32"] >= 2
     print_inspection(inspect_folder(folder), as_json=False)
     assert f"in fp32    {', '.join(sidecar.kept_fp32)}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("form", ["onnx", "openvino"])
+def test_the_classifier_may_stay_fp32(
+    chain: TinyChain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: Format
+) -> None:
+    """It is the one product whose node has its bias inside, which OpenVINO takes apart."""
+    if form == "openvino":
+        pytest.importorskip("nncf")
+    graph = onnx.load(chain.pruned_artefact / "model.fp32.onnx")
+    (head,) = (node.name for node in graph.graph.node if node.op_type == "Gemm")
+    others = [name for name in nodes_with_weights(graph) if name != head]
+    monkeypatch.setattr(at_parity, "most_sensitive", lambda *_: [head, *others])
+    refused = iter([ParityError("too far", 0)])
+
+    def strict(expected: Array, *more: Any) -> Parity:
+        if (error := next(refused, None)) is not None:
+            raise error
+        return compare(expected, *more)
+
+    monkeypatch.setattr(at_parity, "compare", strict)
+    spec = ExportSpec(
+        checkpoint=str(chain.pruned), data=chain.data, precision="int8", format=form
+    )
+    sidecar = open_artefact(export(spec, tmp_path / "s").path).artefact
+    assert sidecar.kept_fp32 == (head,)
+    assert sidecar.layers["fp32"] >= 1
+    assert sidecar.layers["int8"] == len(others) + (form == "openvino")  # the patch embedding
 
 
 def test_at_most_half_of_the_layers_stay_fp32(
