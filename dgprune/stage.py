@@ -14,11 +14,13 @@ from dgprune.store import new_folder
 class Done:
     """What a stage left behind.
 
-    `fresh` is False where an earlier run had already done it.
+    `fresh` is False where an earlier run had already done it, `resumed` is True where one had done
+    a part.
     """
 
     path: Path
     fresh: bool
+    resumed: bool = False
     summary: Json = field(default_factory=dict)
     exit_code: int = 0
 

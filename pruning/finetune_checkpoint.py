@@ -55,6 +55,7 @@ def finetune(spec: FinetuneSpec, out: Path, progress: Progress = SILENT) -> Done
         with store_at(out) as store:
             source.split.require_intact(store)
             folder = store / f"finetuned-{source.label}-{step.digest[:12]}"
+            resumed = stage.resume(store).path.is_file()
             processes.wait()
             done = run_stage(
                 folder, open_checkpoint, lambda made: stage.build(made, store, processes), progress
@@ -62,7 +63,7 @@ def finetune(spec: FinetuneSpec, out: Path, progress: Progress = SILENT) -> Done
             source.split.save(store)
             stage.resume(store).clear()
             processes.wait()
-    return Done(path=done.path, fresh=done.fresh, summary=_summary(done.path))
+    return replace(done, resumed=done.fresh and resumed, summary=_summary(done.path))
 
 
 def _asked(spec: FinetuneSpec, teacher: Checkpoint | None) -> Json:

@@ -71,7 +71,7 @@ def prune_in_steps(
         )
     label = label_after(dense.meta.label, spec.label)
     train = replace(steps.train, seed=spec.seed)
-    current, fresh = source, False
+    current, found = source, list[Done]()
     for step in range(1, steps.steps + 1):
         target = _target(spec, steps, step)
         given = Given(
@@ -81,14 +81,16 @@ def prune_in_steps(
         )
         budget = _for_torch_pruning(spec, steps, step) if spec.engine != "dgprune" else target
         done = prune(current, spec.with_budget(budget), out, progress, given)
-        fresh = fresh or done.fresh
+        found.append(done)
         if step < steps.steps:
             current = replace(source, model=str(done.path))
             taught = FinetuneSpec(source=current, train=train, teacher=source.model)
             recovered = finetune(taught, out, progress)
             current = replace(source, model=str(recovered.path))
-            fresh = fresh or recovered.fresh
-    return Done(path=done.path, fresh=fresh, summary=done.summary)
+            found.append(recovered)
+    fresh = any(part.fresh for part in found)
+    whole = all(part.fresh and not part.resumed for part in found)
+    return replace(done, fresh=fresh, resumed=fresh and not whole)
 
 
 def _asked(steps: StepsSpec, train: TrainSpec) -> Json:

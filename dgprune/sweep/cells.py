@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +19,7 @@ from dgprune.errors import DgpruneError
 from dgprune.recipe import PlannedBudget
 from dgprune.schema import digest, file_sha256
 from dgprune.sweep.plan import ALL, Plan, PlannedModel, PlannedPruning
+from dgprune.weights import PRETRAINED, RANDOM
 
 Kind = Literal["dense", "pruned"]
 DENSE, PREVIOUS = "{dense}", "{previous}"
@@ -58,6 +60,17 @@ class Cell:
         """What a person reads: model, held-out domain or protocol, seed, pruning."""
         return f"{self.model}, {setting_of(self.target)}, seed {self.seed}: {self.label}"
 
+    @property
+    def training(self) -> str:
+        """What tells how long a cell takes, beside its model: a digest of all its trainings."""
+        steps = [
+            list(pair)
+            for stage in self.stages
+            for pair in pairwise(stage)
+            if pair[0].startswith("--step") or pair[0] == "--schedule"
+        ]
+        return digest([steps, [_without_path(s) for s in self.stages if s[0] == "finetune"]])[:16]
+
     def where(self) -> tuple[str, ...]:
         """The options that name the protocol: its held-out domain where it has one."""
         return ("--target", self.target) if self.target else ("--protocol", PAPER_LIKE)
@@ -93,7 +106,7 @@ def _targets(plan: Plan, data: DataSet) -> tuple[str, ...]:
 def _identity(model: PlannedModel) -> str:
     """What tells two weights apart whatever their path: the digest of a file, or the word."""
     path = Path(model.weights)
-    if path.suffix != ".safetensors":
+    if model.weights in (PRETRAINED, RANDOM):
         return model.weights
     if not path.is_file():
         raise DgpruneError(f"weights {path} of {model.name}: no such file; correct the path")

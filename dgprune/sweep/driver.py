@@ -89,4 +89,5 @@ def _ended(cell: Cell, outcome: Outcome) -> Ended:
         where=outcome.where,
         made=outcome.made,
         error=outcome.error,
+        training=cell.training,
     )

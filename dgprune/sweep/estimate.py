@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from dgprune.sweep.cells import Cell, Kind
 from dgprune.sweep.journal import Ended
 
-Like = tuple[Kind, str]  # cells of one kind and model take about as long
+Like = tuple[Kind, str, str]  # cells of one kind, model and training take about as long
 
 
 @dataclass(kw_only=True)
 class Estimate:
-    """Counts what is left by kind and model, and what a cell of each took."""
+    """Counts what is left by kind, model and training, and what a cell of each took."""
 
     left: Counter[Like] = field(default_factory=Counter)
     _seconds: dict[Like, list[float]] = field(default_factory=lambda: defaultdict(lambda: [0.0, 0]))
@@ -21,24 +21,28 @@ class Estimate:
         """Takes in cells that ended; those that went on from half-done work say nothing."""
         for entry in ended:
             if entry.state == "done" and entry.whole:
-                like = self._seconds[entry.kind, entry.model]
+                like = self._seconds[entry.kind, entry.model, entry.training]
                 like[0] += entry.seconds
                 like[1] += 1
 
     def add(self, cell: Cell, count: int = 1) -> None:
         """Counts a cell as left, or with -1 as no longer left."""
-        self.left[cell.kind, cell.model] += count
+        self.left[cell.kind, cell.model, cell.training] += count
 
     def remaining(self, slots: int) -> tuple[float, int]:
-        """Seconds that the cells left take on `slots` at a time; cells of no measured kind."""
-        seconds, unknown = 0.0, 0
+        """Seconds that the cells left take on `slots` at a time; cells of no measured kind.
+
+        No cell is shared by slots, so that it is never less than the longest takes.
+        """
+        seconds, longest, unknown = 0.0, 0.0, 0
         for like, count in self.left.items():
             total, measured = self._seconds.get(like, (0.0, 0))
-            if measured:
+            if measured and count:
                 seconds += count * total / measured
-            else:
+                longest = max(longest, total / measured)
+            elif count:
                 unknown += count
-        return seconds / slots, unknown
+        return max(seconds / slots, longest), unknown
 
     def text(self, slots: int) -> str:
         """What is left, for a person."""

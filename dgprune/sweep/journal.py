@@ -35,6 +35,7 @@ class Ended:
     where: str
     made: Made | None = None
     error: str = ""
+    training: str = ""
     schema: int = SCHEMA
 
 
@@ -73,7 +74,7 @@ def read_journal(path: Path) -> list[Ended]:
     """
     if not path.exists():
         return []
-    lines = _whole_lines(path.read_bytes()).decode("utf-8", "replace").splitlines()
+    *lines, _ = _whole_lines(path.read_bytes()).decode("utf-8", "replace").split("\n")
     return list(_decoded(lines, path))
 
 

@@ -10,6 +10,7 @@ from dgprune.missing import missing_line
 from dgprune.progress import Progress
 from dgprune.store import write_bytes
 from dgprune.sweep.absent import missing_of
+from dgprune.sweep.asked_latency import Asked
 from dgprune.sweep.cells import Cell
 from dgprune.sweep.made import Made
 from dgprune.sweep.plan import Plan
@@ -72,12 +73,13 @@ class Results:
         path = Path(self.place.store) / RECORDS
         there = [cell for cell in self.cells if cell.id in self.made]
         timed = [self._latency_of(cell) for cell in there if cell.parent is None]
+        latency = Asked.by(self.plan, {self.made[cell.id].artefact for cell in there})
         absent = missing_of(self.plan, self.place, self.cells, self.made, self.errors)
         data = b"".join(
             [
                 *(self.place.records_of(cell.id).read_bytes() for cell in there),
                 *(f"{missing_line(missing)}\n".encode() for missing in absent),
-                *(file.read_bytes() for file in timed if file.exists()),
+                *(f"{line}\n".encode() for file in timed for line in latency.lines(file)),
             ]
         )
         if not path.exists() or path.read_bytes() != data:

@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 
 from dgprune.chain import Invoke
@@ -84,11 +84,12 @@ def sweep(spec: SweepSpec, invoke: Invoke, progress: Progress = SILENT) -> Done:
         )
         try:
             driver = _run(spec, standing, invoke, progress)
-        except KeyboardInterrupt:
+            results.fresh = driver is not None
+            results.write_records()  # latency takes long, and a kill is not heard
+            results.measure_latency()
+        except BaseException:
             results.write_records()  # of what is done, and that the rest is missing
             raise
-        results.fresh = driver is not None
-        results.measure_latency()
         path = results.report()
     return _done(spec, cells, driver, results, path)
 
@@ -201,6 +202,16 @@ def failure_lines(spec: SweepSpec, summary: Json) -> list[str]:
     lines = [f"failed: {failure}" for failure in failures[:_SHOWN_FAILURES]]
     if len(failures) > _SHOWN_FAILURES:
         lines.append(f"and {len(failures) - _SHOWN_FAILURES} more; see {spec.out / JOURNAL}")
-    again = shlex.join(["dgprune", "sweep", str(spec.plan), "--out", str(spec.out), "--resume"])
     rest = f", {skipped} skipped that start from one of them" if skipped else ""
-    return [*lines, f"{len(failures)} failed{rest}; to try them again: {again}"]
+    return [*lines, f"{len(failures)} failed{rest}; to try them again: {_again(spec)}"]
+
+
+def _again(spec: SweepSpec) -> str:
+    """The command that goes on, with every option that is not at its default."""
+    words = ["dgprune", "sweep", str(spec.plan), "--out", str(spec.out)]
+    for field in fields(spec):
+        value = getattr(spec, field.name)
+        if field.default is not MISSING and value != field.default and field.name != "resume":
+            name = f"--{field.name.replace('_', '-')}"
+            words += [name] if value is True else [name, str(value)]
+    return shlex.join([*words, "--resume"])

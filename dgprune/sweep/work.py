@@ -89,7 +89,7 @@ def _run(task: Task, place: Place, invoke: Invoke) -> tuple[Made, bool]:
 
     def step(*arguments: str) -> Done:
         done = invoke([folders.get(part, part) for part in arguments])
-        fresh.append(done.fresh)
+        fresh.append(done.fresh and not done.resumed)
         folders[PREVIOUS] = str(done.path)
         return done
 

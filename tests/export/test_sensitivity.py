@@ -105,9 +105,7 @@ def test_the_classifier_may_stay_fp32(
         return compare(expected, *more)
 
     monkeypatch.setattr(at_parity, "compare", strict)
-    spec = ExportSpec(
-        checkpoint=str(chain.pruned), data=chain.data, precision="int8", format=form
-    )
+    spec = ExportSpec(checkpoint=str(chain.pruned), data=chain.data, precision="int8", format=form)
     sidecar = open_artefact(export(spec, tmp_path / "s").path).artefact
     assert sidecar.kept_fp32 == (head,)
     assert sidecar.layers["fp32"] >= 1

@@ -4,6 +4,8 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from dgprune.errors import DgpruneError
 from dgprune.shipped_recipes import plan_names, recipe_text
@@ -196,12 +198,13 @@ def test_the_estimate_uses_whole_cells_of_the_same_kind(plan: Path) -> None:
         estimate.add(cell)
     assert estimate.remaining(2) == (0.0, 18)
 
-    def ended(cell: Cell, seconds: float, *, whole: bool) -> Ended:
+    def ended(cell: Cell, seconds: float, *, whole: bool = True, training: str = "") -> Ended:
         return Ended(
             cell=cell.id,
             kind=cell.kind,
             model=cell.model,
             name=cell.name,
+            training=training or cell.training,
             state="done",
             seconds=seconds,
             whole=whole,
@@ -212,6 +215,34 @@ def test_the_estimate_uses_whole_cells_of_the_same_kind(plan: Path) -> None:
     assert estimate.remaining(2) == (6 * 10 / 2, 12)
     estimate.measured([ended(cells[1], 4, whole=True), ended(cells[2], 8, whole=True)])
     assert estimate.remaining(2) == ((6 * 10 + 12 * 6) / 2, 0)
+    estimate.measured([ended(cells[1], 1000, training="300 epochs")])
+    assert estimate.remaining(2) == ((6 * 10 + 12 * 6) / 2, 0)
+    for cell in cells[1:]:
+        estimate.add(cell, -1)
+    assert estimate.remaining(8) == (10, 0)  # one cell is not shared
+
+
+def test_what_trains_longer_is_estimated_apart(plan: Path) -> None:
+    cells = read(plan)
+    assert len({cell.training for cell in cells}) == 2  # of dense cells, and of pruned ones
+    for old, new in (
+        ("[recover]\nepochs = 1", "[recover]\nepochs = 300"),
+        ("refit = false", "refit = false\nsteps = 2\nstep_epochs = 9"),
+    ):
+        longer = read(changed(plan, old, new))
+        assert longer[0].training == cells[0].training
+        assert {cell.training for cell in longer[1:3]}.isdisjoint({cells[1].training})
+
+
+def test_weights_count_by_their_bytes_whatever_they_are_called(plan: Path) -> None:
+    file = plan.with_name("weights.st")
+    plan.write_text(plan.read_text().replace('weights = "random"', f'weights = "{file}"'))
+    save_file({"w": torch.zeros(1)}, file)
+    before = [cell.id for cell in read(plan)]
+    save_file({"w": torch.ones(1)}, file)
+    assert not {cell.id for cell in read(plan)} & set(before)
+    save_file({"w": torch.zeros(1)}, file)
+    assert [cell.id for cell in read(plan)] == before
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from dgprune.errors import DgpruneError
 from dgprune.progress import Plain
-from dgprune.schema import digest
+from dgprune.runtimes.opening import runtime_spec
+from dgprune.schema import digest, encode
 from dgprune.stage import Done
 from dgprune.store import append_lines, new_folder
 from dgprune.sweep.sweep import SweepSpec, sweep
@@ -105,7 +106,14 @@ def _evaluate(artefact: str, records: Path) -> Done:
 
 def _bench(artefact: str, given: dict[str, str]) -> Done:
     arms = [Path(path).name for path in (artefact, given["--baseline"])]
-    append_lines(Path(given["--records"]), [json.dumps({"latency": arms})])
+    line = {
+        "latency": arms,
+        "subject": {"lineage": [{"digest": arms[0].rpartition("-")[2]}]},
+        "spec": {"tier": given["--tier"]},
+        "batch_size": int(given["--batch"]),
+        "runtime": encode(runtime_spec("onnx", None, None, 1, allow_fallback=False)),
+    }
+    append_lines(Path(given["--records"]), [json.dumps(line)])
     _log(Path(artefact).parent, "bench")
     return Done(path=Path(given["--records"]), fresh=True)
 
