@@ -9,6 +9,7 @@ import numpy as np
 from benchmark.subject import OpenSubject, open_subject, proven
 from dgprune.data import DataSet, Purpose, Sample, Split, load_images, open_data
 from dgprune.data.images import Images, Loading
+from dgprune.data.leaks import without_leaks
 from dgprune.data.preprocessing import Floats
 from dgprune.data.split import Role
 from dgprune.environment import current_environment, threads_here
@@ -125,14 +126,14 @@ def _measured(
     """
     parts = split.measured()
     seen = {
-        part: _see(setting, runtime, samples)
+        part: _see(setting, runtime, samples, Purpose.CALIBRATE)
         for part, samples in parts.items()
         if part[1] == "source-val"
     }
     temperature = _temperature(list(seen.values()))
     for part, samples in parts.items():
         if part not in seen:
-            seen[part] = _see(setting, runtime, samples)
+            seen[part] = _see(setting, runtime, samples, Purpose.REPORT)
     return [_record(setting, proof, part, seen[part], temperature) for part in parts]
 
 
@@ -143,8 +144,10 @@ def _temperature(sources: Sequence[_Seen]) -> float | None:
     return fit_temperature([seen.logits for seen in sources], [seen.labels for seen in sources])
 
 
-def _see(setting: _Setting, runtime: Runtime, samples: Sequence[Sample]) -> _Seen:
-    """Logits of all images of a domain that can be read."""
+def _see(setting: _Setting, runtime: Runtime, samples: Sequence[Sample], purpose: Purpose) -> _Seen:
+    """Logits of all images of a domain that can be read, and that `purpose` may see."""
+    there = len(samples)
+    samples = without_leaks(samples, purpose, setting.loading)
     seen: list[Sample] = []
     labels, logits = [], []
     for start in range(0, len(samples), _IMAGES_AT_ONCE):
@@ -152,7 +155,7 @@ def _see(setting: _Setting, runtime: Runtime, samples: Sequence[Sample]) -> _See
             setting.data,
             samples[start : start + _IMAGES_AT_ONCE],
             setting.subject.subject.origin.preprocessing,
-            purpose=Purpose.REPORT,
+            purpose=Purpose.REPORT,  # what leaks is left out above, all at once
             loading=replace(setting.loading, may_be_empty=True),
         )
         if not len(images):
@@ -161,12 +164,12 @@ def _see(setting: _Setting, runtime: Runtime, samples: Sequence[Sample]) -> _See
         labels.append(images.labels)
         logits.append(_logits(runtime, images, setting))
     if not seen:
-        raise DgpruneError(f"none of {len(samples)} images of a domain could be read; repair them")
+        raise DgpruneError(f"none of {there} images of a domain could be read; repair them")
     return _Seen(
         samples=tuple(seen),
         labels=np.concatenate(labels),
         logits=np.concatenate(logits),
-        skipped=len(samples) - len(seen),
+        skipped=there - len(seen),
     )
 
 

@@ -92,6 +92,11 @@ def _attempt(
     size = min(_BATCH, spec.largest_batch) if spec.batch == "dynamic" else int(spec.batch)
     if spec.batch != "dynamic":
         inputs = inputs[: len(inputs) // size * size]
+    if not len(inputs):
+        raise DgpruneError(
+            f"--batch {spec.batch}: {len(real)} images of parity could be read; "
+            "raise --parity-images, or lower --batch"
+        )
     runtime = _checking_runtime(spec)
     expected = reference_outputs(prepared.reference, inputs, size)
     with open_runtime(OpenArtefact(artefact=sidecar, file=written.file), runtime) as loaded:

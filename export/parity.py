@@ -85,9 +85,10 @@ def compare(
         domains=_by_domain(expected, found, images),
         runtime=runtime,
     )
-    if not np.isfinite(found).all():
-        worst = int((~np.isfinite(found)).any(1).argmax())
-        raise ParityError("an output is NaN or Inf", worst)
+    for outputs, of in ((expected, "an output of PyTorch"), (found, "an output")):
+        if not np.isfinite(outputs).all():
+            worst = int((~np.isfinite(outputs)).any(1).argmax())
+            raise ParityError(f"{of} is NaN or Inf", worst)
     _require(parity, difference / np.maximum(1, np.abs(expected)), cosine, agrees, allowed)
     return parity
 

@@ -43,9 +43,10 @@ class Ema:
 
 @dataclass(kw_only=True)
 class Stretch:
-    """The mean of the weights between two evaluations, and the validation loss at its end."""
+    """The mean of the weights of `steps` between two evaluations, and the loss at their end."""
 
     loss: float
+    steps: int
     average: Weights
 
 
@@ -66,6 +67,7 @@ class Swad:
     last: int | None = None
     threshold: float = 0.0
     total: Weights | None = None
+    total_steps: int = 0
     closed: bool = False
 
     def step(self, model: Transformer) -> None:
@@ -76,7 +78,11 @@ class Swad:
     def evaluated(self, loss: float) -> None:
         """Ends a stretch with the mean validation loss of the model."""
         self.waiting.append(
-            Stretch(loss=loss, average={key: value.clone() for key, value in self.running.items()})
+            Stretch(
+                loss=loss,
+                steps=self.steps,
+                average={key: value.clone() for key, value in self.running.items()},
+            )
         )
         self.steps = 0
         if not self.closed:
@@ -109,13 +115,13 @@ class Swad:
         assert self.first is not None
         stretch = self.waiting.pop(0)
         self.last = self.first if self.last is None else self.last + 1
-        count = self.last - self.first + 1
+        self.total_steps += stretch.steps
         if self.total is None:
             self.total = stretch.average
             return
         for key, value in stretch.average.items():
             if value.is_floating_point():
-                self.total[key].lerp_(value, 1 / count)
+                self.total[key].lerp_(value, stretch.steps / self.total_steps)
             else:
                 self.total[key].copy_(value)
 
@@ -165,9 +171,9 @@ def numbers_of(average: Average | None) -> dict[str, object]:
         return {}
     if isinstance(average, Ema):
         return {"steps": average.steps}
-    names = ("steps", "evaluations", "first", "last", "threshold", "closed")
-    losses = [stretch.loss for stretch in average.waiting]
-    return {"losses": losses, **{name: getattr(average, name) for name in names}}
+    names = ("steps", "total_steps", "evaluations", "first", "last", "threshold", "closed")
+    waiting = [[stretch.loss, stretch.steps] for stretch in average.waiting]
+    return {"waiting": waiting, **{name: getattr(average, name) for name in names}}
 
 
 def restore(
@@ -184,11 +190,12 @@ def restore(
     if isinstance(average, Ema):
         average.average = part("average")
     else:
-        losses = numbers.pop("losses")
-        assert isinstance(losses, list)
+        waiting = numbers.pop("waiting")
+        assert isinstance(waiting, list)
         average.running, average.total = part("running"), part("total") or None
         average.waiting = [
-            Stretch(loss=loss, average=part(f"waiting{n}")) for n, loss in enumerate(losses)
+            Stretch(loss=loss, steps=steps, average=part(f"waiting{n}"))
+            for n, (loss, steps) in enumerate(waiting)
         ]
     for name, value in numbers.items():
         setattr(average, name, value)

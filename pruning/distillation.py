@@ -51,6 +51,23 @@ class Teacher(nn.Module):
         )
 
     @torch.no_grad()
+    def require_same_tokens(self, student: Transformer, views: Tensor) -> None:
+        """Raises DgpruneError where tokens of the two on `views` [b, 3, px, px] have no pairs."""
+        depths = [len(blocks_of(model)) for model in (self.dense, student)]
+        if self.inner and depths[0] != depths[1]:
+            raise DgpruneError(
+                f"--feature-blocks compares at equal depths, and the teacher has {depths[0]} "
+                f"blocks, the model {depths[1]}; leave it out, or name another --teacher"
+            )
+        student.eval()
+        counts = [model.forward_features(views).shape[1] for model in (self.dense, student)]
+        if counts[0] != counts[1]:
+            raise DgpruneError(
+                f"--feature-weight compares tokens, and the teacher has {counts[0]} of an image, "
+                f"the model {counts[1]}; leave it out, or name another --teacher"
+            )
+
+    @torch.no_grad()
     def fit_projections(self, student: Transformer, batches: Iterable[Tensor]) -> None:
         """Starts the projections at the least-squares fit of the dense tokens.
 

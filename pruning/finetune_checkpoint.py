@@ -45,6 +45,11 @@ def finetune(spec: FinetuneSpec, out: Path, progress: Progress = SILENT) -> Done
     teacher = open_checkpoint(Path(spec.teacher)) if spec.teacher else None
     if teacher is None and spec.train.feature_weight:
         raise DgpruneError("--feature-weight does nothing without --teacher; add that")
+    if teacher is not None and not spec.train.follows_teacher:
+        raise DgpruneError(
+            "--teacher does nothing with --distill-weight 0 and no --feature-weight; raise one of "
+            "them, or remove it"
+        )
     if teacher is not None:
         _require_same_task(teacher.meta.origin, source.origin)
     step = next_step(source.lineage, "finetune", _asked(spec, teacher), source.origin)
@@ -177,6 +182,13 @@ def _task(source: Source, spec: FinetuneSpec, progress: Progress) -> Task:
 
     train_images = load(source.split.train, Purpose.TRAIN)
     seen = set(train_images.labels.tolist())
+    if len({sample.domain for sample in train_images.samples}) < 2:
+        for option, given in (
+            ("--coral", spec.train.coral),
+            ("--domain-balanced", spec.train.domain_balanced),
+        ):
+            if given:
+                raise DgpruneError(f"{option} does nothing with one source domain; remove it")
     unseen = [name for label, name in enumerate(source.origin.classes) if label not in seen]
     if unseen:
         raise DgpruneError(f"class {unseen[0]!r} has no image in any source domain; add some")

@@ -13,7 +13,8 @@ from torch.nn import functional
 class Batch:
     """Views [b, 3, px, px], their labels [b], and the index of the domain each is of [b].
 
-    With Mixup a share `1 - share` of each view is another one, of class `other` [b].
+    With Mixup a share `1 - share` of each view is another one, of class `other` [b]; the domain is
+    that of the larger part.
     """
 
     views: Tensor
@@ -31,10 +32,11 @@ def mix(batch: Batch, alpha: float, generator: torch.Generator) -> Batch:
     seed = int(torch.randint(2**62, (1,), generator=generator))
     share = float(np.random.default_rng(seed).beta(alpha, alpha))
     order = torch.randperm(len(batch.labels), generator=generator).to(batch.labels.device)
+    larger = batch.domains if share >= 0.5 else batch.domains[order]
     return Batch(
         views=share * batch.views + (1 - share) * batch.views[order],
         labels=batch.labels,
-        domains=batch.domains,
+        domains=larger,
         other=batch.labels[order],
         share=share,
     )

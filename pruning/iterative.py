@@ -84,7 +84,8 @@ def prune_in_steps(
         found.append(done)
         if step < steps.steps:
             current = replace(source, model=str(done.path))
-            taught = FinetuneSpec(source=current, train=train, teacher=source.model)
+            teacher = source.model if train.follows_teacher else None
+            taught = FinetuneSpec(source=current, train=train, teacher=teacher)
             recovered = finetune(taught, out, progress)
             current = replace(source, model=str(recovered.path))
             found.append(recovered)

@@ -20,7 +20,7 @@ from pruning.ranking import (
     least_strength,
 )
 
-_CLOSE = 0.02
+_CLOSE, _CLOSE_SHARE = 0.02, 0.04  # of the dense cost and of the budget: what is near enough
 
 
 def make_plan(
@@ -105,9 +105,10 @@ def _meet(search: _Search, kept: Callable[[Plan], float], budget: float) -> Plan
     One step of the width's alignment can be a sixth of the cost. So beside the plan that bisection
     finds, its width and the next larger one are held, and the inner axes meet the budget alone.
     """
+    enough = budget - min(_CLOSE, _CLOSE_SHARE * budget)
     best = search.nearest(kept, budget)
     for width in (len(best.width), len(best.width) + search.limits.align_width):
-        if kept(best) >= budget - _CLOSE or width > search.axes[0].scores.size:
+        if kept(best) >= enough or width > search.axes[0].scores.size:
             continue
         if kept(search.at(1.0, width)) <= budget:
             best = max(best, search.nearest(kept, budget, width), key=kept)

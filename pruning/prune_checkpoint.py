@@ -10,7 +10,7 @@ from dgprune.data import Purpose, load_images, to_input
 from dgprune.data.images import Loading
 from dgprune.data.split import balanced
 from dgprune.lineage import next_step
-from dgprune.models import Transformer, structure_of
+from dgprune.models import Transformer, set_fused_attention, structure_of
 from dgprune.progress import SILENT, Progress
 from dgprune.schema import Json, canonical_json, decode, digest, read_json
 from dgprune.source import Source, SourceSpec, open_source
@@ -144,7 +144,11 @@ class Images:
 
 
 def score_units(model: Transformer, images: Images, spec: PruneSpec) -> UnitScores:
-    """Scores of every unit of `model` under `spec`, on source images where it needs them."""
+    """Scores of every unit of `model` under `spec`, on source images where it needs them.
+
+    The model's attention is plain afterwards: computing scores makes it so, and what is computed
+    next must not depend on whether they were at hand.
+    """
     needed = spec.criterion in NEEDS_IMAGES
 
     def compute() -> UnitScores:
@@ -165,7 +169,9 @@ def score_units(model: Transformer, images: Images, spec: PruneSpec) -> UnitScor
         "score_images": spec.score_images if needed else 0,
         "skip_bad_images": images.skip,
     }
-    return shared_scores(images.store, asked, compute)
+    scores = shared_scores(images.store, asked, compute)
+    set_fused_attention(model, False)
+    return scores
 
 
 def _make_plan(

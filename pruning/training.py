@@ -100,6 +100,10 @@ class Training:
             teacher = Teacher(self.task.teacher, self.model.embed_dim, spec.feature_blocks)
             self.teacher = teacher.to(self.device)
             if spec.feature_weight:
+                px = self.task.preprocessing.image_size
+                teacher.require_same_tokens(
+                    self.model, torch.zeros(1, 3, px, px, device=self.device)
+                )
                 self.teacher.fit_projections(self.model, self.feed.plain(_FITTED_ON))
         self.projection = list(self.teacher.projection.parameters()) if self.teacher else []
         self.processes.share_first(self.projection)
@@ -199,6 +203,7 @@ class Training:
             own = weights_of(self.model)
             self.model.load_state_dict(self.average.average)
         score = self._score(self.validation)
+        self._require_number(score)
         epoch = Epoch(
             loss=sum(losses) / len(losses),
             source_val=score.accuracy,
@@ -217,6 +222,15 @@ class Training:
         if self.cursor.is_slow():  # evaluations are so far apart that one waits for them
             self.progress.line(f"step {self.cursor.step}/{self.steps_in_all}: {epoch.describe()}")
 
+    def _require_number(self, score: Score) -> None:
+        """Raises Diverged where the weights are no numbers, whatever the losses before were."""
+        if not math.isfinite(score.loss):
+            raise Diverged(
+                f"the validation loss became {score.loss} after step {self.cursor.step}; "
+                "lower --lr",
+                self.best,
+            )
+
     def _score(self, pixels: Pixels) -> Score:
         return evaluate_domains(self.model, pixels, self.task.preprocessing, self.processes)
 
@@ -232,10 +246,12 @@ class Training:
             set_fused_attention(self.model, True)
         averaged = source_val = None
         if isinstance(self.average, Swad):
-            self.best, *ends = self.average.finish()
+            weights, *ends = self.average.finish()
             averaged = (ends[0], ends[1])
-            self.model.load_state_dict(self.best)
-            source_val = self._score(self.validation).accuracy
+            self.model.load_state_dict(weights)
+            score = self._score(self.validation)
+            self._require_number(score)
+            self.best, source_val = weights, score.accuracy
         record = TrainingRecord(
             epochs=tuple(self.epochs),
             chosen=self.chosen,

@@ -98,6 +98,11 @@ class TrainSpec:
                 )
         if self.feature_blocks > 1 and not self.feature_weight:
             raise DgpruneError("--feature-blocks does nothing without --feature-weight; add that")
+        if self.coral and self.batch_size < 4:
+            raise DgpruneError(
+                f"--coral does nothing with --batch-size {self.batch_size}: two domains with two "
+                "images each are four; raise it"
+            )
         if self.averaging != "ema" and self.ema_decay != _default("ema_decay"):
             raise DgpruneError("--ema-decay does nothing without --averaging ema; add that")
         if self.averaging == "swad" and self.selection == "oracle":
@@ -114,6 +119,11 @@ class TrainSpec:
             for name, value in asked.items()
             if name in _SINCE_THE_FIRST or value != _default(name)
         }
+
+    @property
+    def follows_teacher(self) -> bool:
+        """Whether a teacher would have a share in the loss."""
+        return self.distill_weight > 0 or self.feature_weight > 0
 
     @property
     def loss_weights(self) -> LossWeights:

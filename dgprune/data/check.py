@@ -93,6 +93,7 @@ def check_folder(spec: CheckSpec, progress: Progress) -> Checked:
         *(Finding(kind=kind, text=text) for kind, text in layout_findings(spec.root, domains)),
         *_against_published(counted, len(classes), known),
         *(_unreadable(file) for file in read if file.reason),
+        *_unportable(read),
         *_duplicates(read),
     ]
     return Checked(
@@ -171,6 +172,15 @@ def _against_published(
 
 def _unreadable(file: _Read) -> Finding:
     return Finding(kind="unreadable", text=f"{file.key} is unreadable ({file.reason})")
+
+
+def _unportable(read: Sequence[_Read]) -> Iterator[Finding]:
+    for file in read:
+        try:
+            file.key.encode("utf-8")
+        except UnicodeEncodeError:
+            text = f"the file name {file.key!a} is not UTF-8: every command refuses the folder"
+            yield Finding(kind="file name", text=text)
 
 
 def _duplicates(read: Sequence[_Read]) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ import warnings
 from collections import defaultdict
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from dgprune.data.dataset import DataSet, Sample, digest_of_samples
@@ -64,9 +65,22 @@ def read_image(path: Path) -> Image.Image:
     """The decoded image in RGB; raises OSError, without a number where it is the file's fault."""
     try:
         with Image.open(path) as image:
-            return image.convert("RGB")
+            return _in_rgb(image)
     except (*_DAMAGED, Image.DecompressionBombError) as error:
         raise OSError(str(error)) from error
+
+
+def _in_rgb(image: Image.Image) -> Image.Image:
+    """The image in 8 bits a channel; raises ValueError where nothing tells what is white."""
+    if image.mode.startswith("I;16"):  # Pillow's own conversion cuts everything above 255 off
+        levels = np.asarray(image.convert("I")) / 257
+        return Image.fromarray(levels.round().astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):
+        raise ValueError(
+            f"its pixels are 32-bit {'integers' if image.mode == 'I' else 'floats'} of no known "
+            "range; convert it to 8 or 16 bits"
+        )
+    return image.convert("RGB")
 
 
 def _stamps(root: Path, samples: tuple[Sample, ...], stats: list[os.stat_result]) -> dict[str, str]:

@@ -31,6 +31,7 @@ from dgprune.schema import canonical_json, decode, digest, file_sha256, read_jso
 from dgprune.store import claim, explained, new_folder
 
 _SCHEMA = 1
+_DECODING = 2  # raised where a file gives other pixels
 _PIXELS, _SIDECAR = "pixels.npy", "pixels.json"
 # Below this share of a domain, decoding what is asked for is cheaper than decoding all.
 _WORTH_IT = 1 / 5
@@ -105,6 +106,7 @@ def _key(stamp: str, preprocessing: Preprocessing) -> str:
             "image_size": preprocessing.image_size,
             "interpolation": preprocessing.interpolation,
             "pillow": PIL.__version__,
+            "decoding": _DECODING,
         }
     )
 

@@ -5,7 +5,6 @@ domains are trained on, and a fifth of each is held out. The two measure differe
 digest, record or table of one is ever one of the other.
 """
 
-import zlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from typing import Literal
 import numpy as np
 
 from dgprune.data.dataset import DataSet, Sample
+from dgprune.data.draw import drawn_by, in_order
 from dgprune.errors import DgpruneError
 from dgprune.schema import canonical_json, digest, nearest, read_json, seal
 from dgprune.store import write_text
@@ -166,11 +166,14 @@ def leave_one_out(data: DataSet, target: str, *, seed: int = 0) -> Split:
     held_out = data.of_domain(target)
     train: list[Sample] = []
     validation: list[Sample] = []
-    for drawn in _drawn(data, seed):
+    for drawn in drawn_by(data, seed):
         if drawn[0][1].domain != target:
             cut = round(VALIDATION_SHARE * len(drawn))
-            validation += _in_order(drawn[:cut])
-            train += _in_order(drawn[cut:])
+            validation += in_order(drawn[:cut])
+            train += in_order(drawn[cut:])
+    for domain in data.domains:
+        if domain != target:
+            _require_any(validation, domain, f"--target {target} keeps 20 %", least="three")
     return Split(
         data_name=data.name,
         target=target,
@@ -191,19 +194,15 @@ def paper_like(data: DataSet, *, seed: int = 0) -> Split:
     train: list[Sample] = []
     validation: list[Sample] = []
     test: list[Sample] = []
-    for drawn in _drawn(data, seed):
+    for drawn in drawn_by(data, seed):
         held = round(TEST_SHARE * len(drawn))
         cut = held + round(VALIDATION_SHARE * (len(drawn) - held))
-        test += _in_order(drawn[:held])
-        validation += _in_order(drawn[held:cut])
-        train += _in_order(drawn[cut:])
-    tested = {sample.domain for sample in test}
+        test += in_order(drawn[:held])
+        validation += in_order(drawn[held:cut])
+        train += in_order(drawn[cut:])
     for domain in data.domains:
-        if domain not in tested:
-            raise DgpruneError(
-                f"--protocol {PAPER_LIKE} holds 20 % of every class out, and domain {domain!r} has "
-                "too few images for that; add some (three or more a class)"
-            )
+        for part in (test, validation):
+            _require_any(part, domain, f"--protocol {PAPER_LIKE} keeps 20 % twice", least="four")
     return Split(
         data_name=data.name,
         target="",
@@ -215,20 +214,12 @@ def paper_like(data: DataSet, *, seed: int = 0) -> Split:
     )
 
 
-def _drawn(data: DataSet, seed: int) -> list[list[tuple[int, Sample]]]:
-    """The images of each domain and class, numbered, in the order of a draw of its own."""
-    groups: dict[tuple[str, int], list[tuple[int, Sample]]] = defaultdict(list)
-    for numbered in enumerate(data.samples):
-        groups[numbered[1].domain, numbered[1].label].append(numbered)
-    drawn = []
-    for (domain, label), group in groups.items():
-        rng = np.random.default_rng([seed, label, zlib.crc32(domain.encode())])
-        drawn.append([group[i] for i in rng.permutation(len(group))])
-    return drawn
-
-
-def _in_order(drawn: Sequence[tuple[int, Sample]]) -> list[Sample]:
-    return [sample for _, sample in sorted(drawn, key=lambda numbered: numbered[0])]
+def _require_any(samples: Sequence[Sample], domain: str, why: str, *, least: str) -> None:
+    if not any(sample.domain == domain for sample in samples):
+        raise DgpruneError(
+            f"{why} of every class of a source domain apart, and {domain!r} has too few images "
+            f"for that; add some ({least} or more a class)"
+        )
 
 
 def balanced(samples: Sequence[Sample], count: int, *, seed: int) -> tuple[Sample, ...]:

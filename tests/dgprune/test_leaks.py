@@ -24,6 +24,7 @@ from dgprune.errors import DgpruneError, LeakError
 from dgprune.lineage import chosen_by_oracle
 from dgprune.models import bare_model, preprocessing_of
 from dgprune.progress import Silent
+from dgprune.records import AccuracyRecord, read_records
 from dgprune.source import SourceSpec, open_source
 from export.export_checkpoint import export
 from export.spec import ExportSpec
@@ -285,6 +286,41 @@ def test_skipping_leaves_exactly_the_copies_out(tmp_path: Path) -> None:
     kept = without_leaks(used, Purpose.TRAIN, loading(split, skip_bad_images=True))
     assert {s.key for s in used} - {s.key for s in kept} == {copy}
     assert list(without_leaks(used, Purpose.REPORT, loading(split))) == used
+
+
+def test_a_copy_has_no_part_in_source_accuracy_or_temperature(
+    chain: TinyChain, tmp_path: Path
+) -> None:
+    """`evaluate` fits on the validation images what selection left out of them."""
+    folder = tmp_path / Path(chain.data).name
+    shutil.copytree(chain.data, folder)
+    split = leave_one_out(open_data(str(folder)), chain.target)
+    copied_to = next(s for s in split.validation if s.domain == "domain0")
+    held_out = folder / chain.target / "class0" / "0.png"
+    (folder / copied_to.key).write_bytes(held_out.read_bytes())
+    source = replace(source_of(folder, chain), skip_bad_images=True)
+    model = finetune(FinetuneSpec(source=source, train=SHORT), tmp_path / "out").path
+    artefact = export(
+        ExportSpec(checkpoint=str(model), data=str(folder), skip_bad_images=True), tmp_path / "out"
+    ).path
+    asked = EvaluateSpec(subject=str(artefact), data=str(folder), target=chain.target)
+    with pytest.raises(LeakError, match="calibration may not see it"):
+        evaluate(asked, tmp_path / "r.jsonl")
+    evaluate(replace(asked, skip_bad_images=True), tmp_path / "r.jsonl")
+    found = {(r.domain, r.role): r for r in accuracies(tmp_path / "r.jsonl")}
+    whole = sum(sample.domain == "domain0" for sample in split.validation)
+    part = found["domain0", "source-val"]
+    assert (part.images, part.skipped) == (whole - 1, 1)
+    assert found[chain.target, "target"].skipped == 0
+
+
+def source_of(folder: Path, chain: TinyChain) -> SourceSpec:
+    return SourceSpec(model=MICRO, weights="random", data=str(folder), target=chain.target)
+
+
+def accuracies(records: Path) -> list[AccuracyRecord]:
+    found = [entry.record for entry in read_records(records)]
+    return [record for record in found if isinstance(record, AccuracyRecord)]
 
 
 def test_files_that_only_look_alike_are_no_copies(tmp_path: Path) -> None:

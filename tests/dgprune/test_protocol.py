@@ -96,8 +96,23 @@ def test_an_origin_is_written_as_it_was_before(chain: TinyChain) -> None:
 
 def test_a_class_too_small_to_hold_one_out_is_refused(tmp_path: Path) -> None:
     data = open_data(str(make_folder(tmp_path / "few", images=2)))
-    with pytest.raises(DgpruneError, match="domain 'domain0' has too few images for that; add"):
+    with pytest.raises(DgpruneError, match="'domain0' has too few images for that; add"):
         paper_like(data)
+
+
+def test_a_source_domain_that_selects_nothing_is_refused(tmp_path: Path) -> None:
+    """A mean over source domains that leaves one out is no such mean."""
+    folder = make_folder(tmp_path / "few")
+    for path in sorted((folder / "domain1").rglob("[2-4].png")):
+        path.unlink()
+    data = open_data(str(folder))
+    with pytest.raises(DgpruneError, match="'domain1' has too few images .*three or more"):
+        leave_one_out(data, "domain0")
+    assert leave_one_out(data, "domain1").validation
+    for path in (folder / "domain2").rglob("[34].png"):
+        path.unlink()
+    with pytest.raises(DgpruneError, match="'domain1' has too few images .*four or more"):
+        paper_like(open_data(str(folder)))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 import dgprune
 from dgprune.artefact import open_artefact
 from dgprune.checkpoint import load_model, open_checkpoint
-from dgprune.data import Images, Sample
+from dgprune.data import Images, Sample, leave_one_out, open_data
 from dgprune.errors import DgpruneError
 from dgprune.models import Transformer, blocks_of, create, structure_of
 from dgprune.records import RuntimeSpec
@@ -133,8 +134,27 @@ def test_parity_refuses_what_is_not_a_number(micro: Transformer, tmp_path: Path)
         micro.get_parameter("norm.weight")[0] = float("nan")
     file = tmp_path / "nan.onnx"
     file.write_bytes(graph_of(micro).SerializeToString())
-    with pytest.raises(ParityError, match="NaN"):
+    with pytest.raises(ParityError, match="an output of PyTorch is NaN"):
         parity_of(micro, file, np.zeros((2, 3, 32, 32), np.float32))
+
+
+def test_parity_with_fewer_readable_images_than_a_batch_is_one_line(
+    chain: TinyChain, tmp_path: Path
+) -> None:
+    folder = tmp_path / Path(chain.data).name
+    shutil.copytree(chain.data, folder)
+    validation = leave_one_out(open_data(str(folder)), chain.target).validation
+    damaged = folder / validation[0].key
+    size = damaged.stat().st_size
+    damaged.write_bytes(bytes(size))  # which changes no digest of the data set
+    spec = ExportSpec(
+        checkpoint=str(chain.pruned),
+        data=str(folder),
+        batch=str(len(validation)),
+        skip_bad_images=True,
+    )
+    with pytest.raises(DgpruneError, match=r"images of parity could be read; .* lower --batch"):
+        export(spec, tmp_path / "out")
 
 
 @pytest.mark.parametrize("batch", ["0", "many", "-1"])

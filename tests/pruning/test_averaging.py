@@ -82,6 +82,18 @@ def test_swad_stops_the_training_once_the_valley_has_ended(micro: Transformer) -
     assert swad.evaluations == len(CURVES["falls, is flat, rises"]) - 1
 
 
+def test_swad_weighs_every_step_alike(micro: Transformer) -> None:
+    """The last stretch is shorter where evaluations do not divide the steps."""
+    swad, step = Swad(running=weights_of(micro)), 0
+    for length in (10, 10, 10, 2):
+        for _ in range(length):
+            step += 1
+            set_to(micro, float(step))
+            swad.step(micro)
+        swad.evaluated(1.0)
+    assert value_of(swad.finish()[0]) == pytest.approx(sum(range(1, 33)) / 32, abs=1e-4)
+
+
 def test_swad_keeps_no_more_than_it_needs(micro: Transformer) -> None:
     swad = Swad(running=weights_of(micro))
     sizes = []

@@ -121,6 +121,17 @@ def test_more_blocks_than_there_are_cannot_be_compared(micro: Transformer) -> No
         Teacher(micro, 96, blocks=depth + 1)
 
 
+def test_tokens_without_a_pair_are_refused(student: Transformer) -> None:
+    """A distilled model has a token more; a deeper one has no block for each of the student's."""
+    views = torch.zeros(1, 3, 32, 32)
+    distilled = create("vit_tiny_patch16_224", num_classes=10, image_size=32)
+    with pytest.raises(DgpruneError, match="the teacher has 5 of an image, the model 65"):
+        Teacher(distilled, 96).require_same_tokens(student, views)
+    with pytest.raises(DgpruneError, match="the teacher has 12 blocks, the model 4"):
+        Teacher(distilled, 96, blocks=4).require_same_tokens(student, views)
+    Teacher(student, 96, blocks=4).require_same_tokens(student, views)
+
+
 def test_a_teacher_stays_in_evaluation_mode(micro: Transformer) -> None:
     teacher = Teacher(micro, 96).train()
     assert not teacher.training and not teacher.dense.training

@@ -30,6 +30,19 @@ def test_a_mixed_view_is_its_share_of_both_and_of_both_classes() -> None:
     torch.testing.assert_close(label_loss(logits, mixed, 0.0), expected)
 
 
+def test_the_domain_of_a_mixed_view_is_that_of_its_larger_part() -> None:
+    generator, smaller = GENERATOR().manual_seed(0), 0
+    for _ in range(50):
+        mixed = mix(batch(), 0.2, generator)
+        partner = (mixed.views[:, 0, 0, 0] - mixed.share * torch.arange(4.0)) / (1 - mixed.share)
+        if not 0.01 < mixed.share < 0.99:
+            continue  # the partner cannot be told from rounding
+        smaller += mixed.share < 0.5
+        larger = torch.arange(4) if mixed.share >= 0.5 else partner.round().long()
+        assert torch.equal(mixed.domains, batch().domains[larger])
+    assert smaller
+
+
 def test_the_share_follows_a_beta_distribution() -> None:
     generator = GENERATOR().manual_seed(0)
     shares = [mix(batch(), 0.2, generator).share for _ in range(2000)]

@@ -176,6 +176,29 @@ def test_cost_budgets_are_met_from_below(ranking: Ranking, kind: str, value: flo
     assert value - 0.02 <= share <= value
 
 
+@pytest.mark.parametrize("value", [0.04, 0.08, 0.09, 0.16, 0.25])
+def test_small_cost_budgets_are_met_as_closely(value: float) -> None:
+    """Two points of the dense cost are half of a budget of four."""
+    deit = replace(
+        STRUCTURE,
+        image_size=112,
+        patch_size=16,
+        embed_dim=192,
+        blocks=(Block(num_heads=3, head_dim=64, mlp_hidden=768),) * 12,
+    )
+    rng = np.random.default_rng(0)
+    scores = UnitScores(
+        width=rng.lognormal(size=192),
+        qk=tuple(rng.lognormal(size=(3, 64)) for _ in range(12)),
+        value=tuple(rng.lognormal(size=(3, 64)) for _ in range(12)),
+        mlp=tuple(rng.lognormal(size=768) for _ in range(12)),
+    )
+    plan = make_plan(scores, deit, "isomorphic", Budget(kind="macs", value=value), FOR_COST)
+    width, blocks = planned(plan, deit)
+    after = cost_of(replace(deit, embed_dim=width, blocks=blocks)).macs_per_image
+    assert 0.96 * value <= after / cost_of(deit).macs_per_image <= value
+
+
 def test_the_width_is_the_last_to_go_under_a_budget() -> None:
     limits = Limits(align_width=2, align_head_dim=2, align_mlp=2, min_head_dim=2)
     widths = [

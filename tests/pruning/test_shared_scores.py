@@ -1,5 +1,6 @@
 """Scores are computed once for all cuts of a model, by one process, and never read damaged."""
 
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -88,22 +89,6 @@ def test_one_computes_while_the_others_wait(tmp_path: Path) -> None:
     assert len(computed) == 1
 
 
-def test_a_lock_taken_away_before_it_is_opened_is_made_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    touch = Path.touch
-    touched: list[Path] = []
-
-    def lost(path: Path) -> None:
-        touch(path)
-        if path.suffix == ".lock" and not touched:
-            touched.append(path)
-            path.unlink()
-
-    monkeypatch.setattr(Path, "touch", lost)
-    assert equal(scores(missed=True), shared_scores(tmp_path, ASKED, lambda: scores(missed=True)))
-
-
 def test_two_ratios_score_once_and_a_fresh_store_gives_the_same_plan(
     chain: TinyChain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,3 +112,21 @@ def test_two_ratios_score_once_and_a_fresh_store_gives_the_same_plan(
     assert calls == ["taylor", "l1"]
     assert shared[1] == plan(0.6, "taylor", "alone")
     assert shared[0] != shared[1]
+
+
+def test_a_cut_is_the_same_whether_scores_are_computed_or_read(
+    chain: TinyChain, tmp_path: Path
+) -> None:
+    """The refit gathers its moments through the same attention in both."""
+    source = SourceSpec(model=str(chain.dense), data=chain.data, target=chain.target)
+    spec = PruneSpec(criterion="taylor", score_images=8, refit_images=64)
+
+    def weights() -> bytes:
+        folder = prune(source, spec, tmp_path / "store").path
+        found = (folder / "weights.safetensors").read_bytes()
+        shutil.rmtree(folder)
+        return found
+
+    first, again = weights(), weights()
+    assert len(list((tmp_path / "store").glob("scores-taylor-*"))) == 1
+    assert again == first

@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,9 +17,10 @@ from pruning.augmentation import KINDS, augment, mix_amplitudes
 from pruning.captured import Captured
 from pruning.finetune_checkpoint import FinetuneSpec, finetune
 from pruning.optimiser import Schedule
-from pruning.training import Task, train
+from pruning.training import Task, Training, train
+from pruning.training_record import Diverged
 from pruning.training_spec import TrainSpec
-from tests.conftest import MICRO, TinyChain
+from tests.conftest import MICRO, TinyChain, make_folder
 
 SPEC = TrainSpec(epochs=3, batch_size=4, learning_rate=1e-3, augmentation="none")
 
@@ -93,6 +95,57 @@ def test_a_loss_that_is_no_number_stops_with_its_place(task: Task) -> None:
         broken.get_parameter("norm.weight")[0] = float("inf")
     with pytest.raises(DgpruneError, match=r"the loss became nan in epoch 1, step 1; lower --lr"):
         train(broken, task, SPEC)  # type: ignore[arg-type]
+
+
+def test_weights_that_break_in_the_last_step_are_no_result(
+    task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All losses were numbers then; the weights of the evaluation before are kept."""
+    one_step, steps = Training.one_step, SPEC.epochs * (len(task.train) // SPEC.batch_size)
+
+    def breaks_at_last(self: Training) -> None:
+        one_step(self)
+        if self.cursor.step == steps:
+            with torch.no_grad():
+                self.model.get_parameter("norm.weight")[0] = float("nan")
+
+    monkeypatch.setattr(Training, "one_step", breaks_at_last)
+    for averaging in ("none", "swad"):
+        spec = dataclasses.replace(SPEC, averaging=averaging)
+        with pytest.raises(Diverged, match=f"validation loss became nan after step {steps}") as bad:
+            train(fresh(), task, spec)  # type: ignore[arg-type]
+        assert all(value.isfinite().all() for value in bad.value.best.values()) and bad.value.best
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"coral": 1.0}, "--coral does nothing with one source domain"),
+        ({"domain_balanced": True}, "--domain-balanced does nothing with one source domain"),
+    ],
+)
+def test_what_needs_two_domains_is_refused_with_one(
+    tmp_path: Path, change: dict[str, Any], says: str
+) -> None:
+    data = str(make_folder(tmp_path / "data", domains=2))
+    source = SourceSpec(model=MICRO, weights="random", data=data, target="domain1")
+    spec = FinetuneSpec(source=source, train=dataclasses.replace(SPEC, **change))
+    with pytest.raises(DgpruneError, match=says):
+        finetune(spec, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_options_that_would_do_nothing_are_refused(chain: TinyChain, tmp_path: Path) -> None:
+    with pytest.raises(DgpruneError, match="--coral does nothing with --batch-size 3"):
+        TrainSpec(coral=1.0, batch_size=3)
+    source = SourceSpec(model=str(chain.pruned), data=chain.data, target=chain.target)
+    spec = FinetuneSpec(
+        source=source,
+        train=dataclasses.replace(SPEC, distill_weight=0.0),
+        teacher=str(chain.dense),
+    )
+    with pytest.raises(DgpruneError, match="--teacher does nothing with --distill-weight 0"):
+        finetune(spec, tmp_path / "out")
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -124,6 +124,10 @@ WRONG: dict[str, tuple[Callable[[Path], object], list[str]]] = {
         ],
         [],
     ),
+    "a name that is not UTF-8": (
+        lambda root: (root / "photo/dog/0.png").rename(root / "photo/dog/\udcff.png"),
+        ["the file name 'photo/dog/\\udcff.png' is not UTF-8"],
+    ),
     "an image beside": (
         lambda root: noise(7).save(root / "photo/0.png"),
         ["photo/0.png is in no domain/class folder: it is never read"],

@@ -11,6 +11,7 @@ from PIL import Image
 
 from dgprune.data import Images, Sample, open_data
 from dgprune.data.decoding import decoded
+from dgprune.data.folder import read_image
 from tests.dgprune.data.loads import Listener, directly, load, preprocessing
 
 
@@ -80,3 +81,21 @@ def test_decoding_does_not_run_ahead_of_a_slow_disk(photos: Path) -> None:
         time.sleep(0.02)
     assert len(read) < 15
     assert len(list(found)) == 59 and len(read) == 60
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_sixteen_bits_a_pixel_keep_their_grey(tmp_path: Path, suffix: str) -> None:
+    ramp = np.tile(np.arange(256, dtype=np.uint16) * 257, (16, 1))
+    file = tmp_path / f"x.{suffix}"
+    Image.fromarray(ramp).save(file)
+    found = np.asarray(read_image(file))
+    assert found.shape == (16, 256, 3)
+    assert np.array_equal(found[0, :, 1], np.arange(256))
+
+
+@pytest.mark.parametrize(("kind", "says"), [(np.float32, "floats"), (np.int32, "integers")])
+def test_pixels_of_no_known_range_are_unreadable(tmp_path: Path, kind: type, says: str) -> None:
+    file = tmp_path / "x.tif"
+    Image.fromarray(np.linspace(0, 1, 64).reshape(8, 8).astype(kind)).save(file)
+    with pytest.raises(OSError, match=f"32-bit {says} of no known range; convert"):
+        read_image(file)
