@@ -12,7 +12,7 @@ ENV PIP_NO_CACHE_DIR=1 PYTHONUNBUFFERED=1 ORT_DISABLE_TELEMETRY=1
 
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends make ${PACKAGES} \
-    && if ! command -v python3 >/dev/null; then \
+    && if ! python3 -c "import ensurepip" 2>/dev/null; then \
         apt-get install --yes --no-install-recommends python3 python3-venv; fi \
     && rm -rf /var/lib/apt/lists/*
 

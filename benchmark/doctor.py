@@ -39,6 +39,7 @@ def examine() -> list[Finding]:
         _try("timm and torchvision", _timm, "make install"),
         _try("torch-pruning", _torch_pruning, "make install"),
         _try("onnxruntime (cpu)", _onnxruntime, "make install"),
+        *_on_a_device(),
         _one_onnxruntime(),
         _try("openvino", _openvino, "pip install 'dgprune[openvino]'"),
         _try(
@@ -123,7 +124,15 @@ def _torch_pruning() -> str:
     return f"{current_environment().libraries['torch-pruning']} traces a model"
 
 
-def _onnxruntime() -> str:
+def _on_a_device() -> list[Finding]:
+    """ONNX Runtime's CUDA provider, where there is a device for it."""
+    if current_environment().device is None:
+        return []
+    advice = "make install EXTRAS=gpu, or pip install 'dgprune[gpu]' without onnxruntime"
+    return [_try("onnxruntime (cuda)", lambda: _onnxruntime("cuda"), advice)]
+
+
+def _onnxruntime(provider: str = "cpu") -> str:
     import onnxruntime
 
     with tempfile.TemporaryDirectory() as folder:
@@ -132,10 +141,10 @@ def _onnxruntime() -> str:
         loadable = Loadable(
             file=file,
             form=InputForm(image=(3, 2, 2)),
-            wanted=Wanted(precision="fp32", layers={}, provider="cpu"),
+            wanted=Wanted(precision="fp32", layers={}, provider=provider),
             built_with={},
         )
-        spec = RuntimeSpec(name="onnxruntime", provider="cpu", threads=1)
+        spec = RuntimeSpec(name="onnxruntime", provider=provider, threads=1)
         with OnnxRuntime(loadable, spec) as runtime:
             images = np.ones((1, 3, 2, 2), dtype=np.float32)
             runtime.bind([images])

@@ -154,11 +154,13 @@ def sweep(
 
 @app.command()
 def recipe(
-    name: Annotated[str, typer.Argument(metavar="[NAME]", help="Nothing lists the names.")] = "",
+    name: Annotated[
+        str, typer.Argument(metavar="[NAME]", help="Leave it out to list the names.")
+    ] = "",
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Print a recipe, or a plan for `sweep`, with every default written out."""
+    """Print a recipe, or a plan for `sweep`, to edit; what it leaves out keeps its default."""
     from dgprune.shipped_recipes import plan_names, recipe_names, recipe_text
 
     if not name:

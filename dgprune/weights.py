@@ -24,6 +24,7 @@ from dgprune.models import (
 from dgprune.schema import file_sha256
 
 PRETRAINED, RANDOM = "pretrained", "random"
+_ON_HUB = "model.safetensors"  # named to timm, which takes a pickle where there is none
 
 
 def load_timm(
@@ -136,8 +137,15 @@ def _from_hub(name: str, *, num_classes: int, image_size: int | None) -> Transfo
     create(
         name, num_classes=num_classes, image_size=image_size
     )  # its errors are clearer than the hub's
+    _require_safetensors_of_hub(name)
     try:
-        model = create_timm(name, pretrained=True, num_classes=num_classes, img_size=image_size)
+        model = create_timm(
+            name,
+            pretrained=True,
+            pretrained_cfg_overlay={"hf_hub_filename": _ON_HUB},
+            num_classes=num_classes,
+            img_size=image_size,
+        )
     except (OSError, RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise DgpruneError(
@@ -145,3 +153,12 @@ def _from_hub(name: str, *, num_classes: int, image_size: int | None) -> Transfo
             "pass --weights FILE.safetensors or random"
         ) from None
     return (plain(model) if isinstance(model, Beit) else model).eval()
+
+
+def _require_safetensors_of_hub(name: str) -> None:
+    found = timm.get_pretrained_cfg(name)
+    if found is None or not found.hf_hub_id:
+        raise DgpruneError(
+            f"timm has no safetensors of {name}, and a pickle is never opened; convert its weights "
+            "and pass --weights FILE.safetensors"
+        )

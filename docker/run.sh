@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Builds the GPU image and benchmarks in it; `make docker-bench` calls this.
 #   DATA=folder domain/class/image   WEIGHTS=file.safetensors or random   OUT=folder for the records
-#   IMAGE=tag   GPU=number   MINUTES=limit   LOCK_CLOCKS=1 (as root inside; see docker/benchmark.sh)
+#   IMAGE=tag   GPU=number   MINUTES=limit
+#   LOCK_CLOCKS=1 (as root inside; see docker/benchmark.sh), at CLOCK_MHZ=number
 set -euo pipefail
 
 fail() {
@@ -25,8 +26,10 @@ command -v docker >/dev/null ||
 mkdir -p "$out"
 
 run=(
-    run --rm --gpus all --entrypoint /opt/dgprune/docker/benchmark.sh
+    run --rm --gpus all --shm-size 2g # for the plain loop, whose workers hand batches over in it
+    --entrypoint /opt/dgprune/docker/benchmark.sh
     --env "GPU=${GPU:-0}" --env "MINUTES=${MINUTES:-25}" --env "LOCK_CLOCKS=${LOCK_CLOCKS:-0}"
+    --env "CLOCK_MHZ=${CLOCK_MHZ:-}"
     --volume "$(realpath "$DATA"):/data:ro" --volume "$(realpath "$out"):/out"
 )
 if [[ $weights != random ]]; then

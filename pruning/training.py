@@ -1,6 +1,5 @@
 """Training and recovery: one loop for one CPU, one GPU or several, resumable at any step."""
 
-import math
 from dataclasses import dataclass, field
 
 import torch
@@ -20,7 +19,12 @@ from pruning.optimiser import Schedule, adamw
 from pruning.processes import ALONE, Processes
 from pruning.resume import Resume
 from pruning.selection import Score, evaluate_domains
-from pruning.training_record import Diverged, Epoch, TrainingRecord
+from pruning.training_record import (
+    Epoch,
+    TrainingRecord,
+    require_losses,
+    require_validation,
+)
 from pruning.training_spec import TrainSpec
 from pruning.training_state import restore, save
 
@@ -100,10 +104,7 @@ class Training:
             teacher = Teacher(self.task.teacher, self.model.embed_dim, spec.feature_blocks)
             self.teacher = teacher.to(self.device)
             if spec.feature_weight:
-                px = self.task.preprocessing.image_size
-                teacher.require_same_tokens(
-                    self.model, torch.zeros(1, 3, px, px, device=self.device)
-                )
+                self.teacher.require_same_tokens(self.model, next(iter(self.feed.plain(1))))
                 self.teacher.fit_projections(self.model, self.feed.plain(_FITTED_ON))
         self.projection = list(self.teacher.projection.parameters()) if self.teacher else []
         self.processes.share_first(self.projection)
@@ -117,9 +118,8 @@ class Training:
         self.rates = [group["lr"] for group in self.optimiser.param_groups]
         steps = self.feed.steps_per_epoch
         self.steps_in_all = spec.epochs * steps
-        self.schedule = Schedule(
-            warmup=max(1.0, spec.warmup_epochs * steps), total=self.steps_in_all
-        )
+        warmup = max(1.0, spec.warmup_epochs * steps)
+        self.schedule = Schedule(warmup=warmup, total=self.steps_in_all)
         self.average = averaging.start(spec.averaging, spec.ema_decay, self.model)
         self.validation = Pixels(images=self.task.validation, device=self.device)
         self.bf16 = spec.precision == "bf16" or (spec.precision == "auto" and has_bf16(self.device))
@@ -185,14 +185,9 @@ class Training:
 
     def check_losses(self) -> None:
         """Raises Diverged where a loss since the last evaluation is not a number."""
-        for i, loss in enumerate(self.cursor.read_losses()):
-            if not math.isfinite(loss):
-                before = self.epochs[-1].step if self.epochs else 0
-                epoch, step = divmod((before or 0) + i, self.feed.steps_per_epoch)
-                raise Diverged(
-                    f"the loss became {loss} in epoch {epoch + 1}, step {step + 1}; lower --lr",
-                    self.best,
-                )
+        before = self.epochs[-1].step if self.epochs else 0
+        losses, steps = self.cursor.read_losses(), self.feed.steps_per_epoch
+        require_losses(losses, before or 0, steps, self.best)
 
     def evaluate(self) -> None:
         """Evaluates the model, or its moving average, on the sources; keeps the best weights."""
@@ -203,7 +198,7 @@ class Training:
             own = weights_of(self.model)
             self.model.load_state_dict(self.average.average)
         score = self._score(self.validation)
-        self._require_number(score)
+        require_validation(score.loss, self.cursor.step, self.best)
         epoch = Epoch(
             loss=sum(losses) / len(losses),
             source_val=score.accuracy,
@@ -221,15 +216,6 @@ class Training:
         self.cursor.losses.clear()
         if self.cursor.is_slow():  # evaluations are so far apart that one waits for them
             self.progress.line(f"step {self.cursor.step}/{self.steps_in_all}: {epoch.describe()}")
-
-    def _require_number(self, score: Score) -> None:
-        """Raises Diverged where the weights are no numbers, whatever the losses before were."""
-        if not math.isfinite(score.loss):
-            raise Diverged(
-                f"the validation loss became {score.loss} after step {self.cursor.step}; "
-                "lower --lr",
-                self.best,
-            )
 
     def _score(self, pixels: Pixels) -> Score:
         return evaluate_domains(self.model, pixels, self.task.preprocessing, self.processes)
@@ -250,7 +236,7 @@ class Training:
             averaged = (ends[0], ends[1])
             self.model.load_state_dict(weights)
             score = self._score(self.validation)
-            self._require_number(score)
+            require_validation(score.loss, self.cursor.step, self.best)
             self.best, source_val = weights, score.accuracy
         record = TrainingRecord(
             epochs=tuple(self.epochs),

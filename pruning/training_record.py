@@ -1,5 +1,7 @@
 """What a training leaves behind: every evaluation, and which weights were kept."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dgprune.errors import DgpruneError
@@ -65,3 +67,22 @@ class Diverged(DgpruneError):
     def __init__(self, message: str, best: Weights) -> None:
         super().__init__(message)
         self.best = best
+
+
+def require_losses(
+    losses: Sequence[float], before: int, steps_per_epoch: int, best: Weights
+) -> None:
+    """Raises Diverged where one of the losses since step `before` is not a number."""
+    for i, loss in enumerate(losses):
+        if not math.isfinite(loss):
+            epoch, step = divmod(before + i, steps_per_epoch)
+            raise Diverged(
+                f"the loss became {loss} in epoch {epoch + 1}, step {step + 1}; lower --lr", best
+            )
+
+
+def require_validation(loss: float, step: int, best: Weights) -> None:
+    """Raises Diverged where the weights are no numbers, whatever the losses before were."""
+    if not math.isfinite(loss):
+        told = f"the validation loss became {loss} after step {step}; lower --lr"
+        raise Diverged(told, best)

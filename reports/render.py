@@ -127,8 +127,9 @@ def pages(tables: Sequence[Table]) -> list[Page]:
 
 
 def picture_of(table: Table, number: int) -> str | None:
-    """The name of the picture of an experiment; None where there is no speed to draw."""
-    return f"accuracy-speedup-{number}.png" if table.batch_sizes else None
+    """The name of the picture of an experiment; None without a speed or what was held out."""
+    drawn = table.batch_sizes and any(row.held_out is not None for row in table.rows)
+    return f"accuracy-speedup-{number}.png" if drawn else None
 
 
 def html(made: Whole, pictures: Pictures) -> str:

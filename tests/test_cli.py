@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ import pytest
 import typer
 from PIL import Image
 
+from benchmark import doctor
 from dgprune import cli
 from dgprune.chain import run_chain
+from dgprune.environment import Device, current_environment
 from dgprune.progress import SILENT
 from dgprune.recipe import (
     PlannedBudget,
@@ -150,6 +153,33 @@ def test_doctor_makes_runtimes_compute(capsys: pytest.CaptureFixture[str]) -> No
     assert found["onnxruntime (cpu)"]["works"]
     assert found["torch-pruning"]["works"]
     assert found["tensorrt"]["works"] or found["tensorrt"]["advice"]
+
+
+def test_doctor_tries_cuda_where_there_is_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = current_environment()
+    assert (here.device is None) == (not doctor._on_a_device())
+    device = Device(
+        name="NVIDIA H1",
+        driver="580",
+        memory_bytes=1,
+        power_limit_w=1.0,
+        largest_clock_mhz=1,
+        persistent=True,
+    )
+    monkeypatch.setattr(doctor, "current_environment", lambda: replace(here, device=device))
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
+    (found,) = doctor._on_a_device()
+    assert (found.name, found.works) == ("onnxruntime (cuda)", False)
+    assert "EXTRAS=gpu" in found.advice and "no CUDAExecutionProvider" in found.detail
+
+
+def test_the_list_of_data_sets_takes_the_options_of_every_command(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert cli._exit_code(["data", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["known"]
+    assert cli._exit_code(["data", "--json", "check", "x"]) == 2
+    assert "--json and --quiet stand behind data check" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", recipe_names())

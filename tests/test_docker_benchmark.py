@@ -205,13 +205,14 @@ def test_the_image_is_built_and_started_as_the_user(place: Place, tmp_path: Path
     assert f"{tmp_path / 'new'}:/out" in started
     assert f"{weights}:/weights.safetensors:ro" in started
     assert "--cap-add" not in started
+    assert started[started.index("--shm-size") + 1] == "2g"  # 64 MiB are docker's own
 
 
 def test_locking_clocks_starts_as_root_and_names_the_user(place: Place) -> None:
-    place.run("run.sh", LOCK_CLOCKS="1")
+    place.run("run.sh", LOCK_CLOCKS="1", CLOCK_MHZ="1200")
     words = [call.removeprefix("docker ") for call in place.calls]
     assert words[words.index("--user") + 1] == "0:0"
-    assert {"SYS_ADMIN", "RUN_AS=1000:1000"} <= set(words)
+    assert {"SYS_ADMIN", "RUN_AS=1000:1000", "CLOCK_MHZ=1200"} <= set(words)
 
 
 @pytest.mark.parametrize(

@@ -18,10 +18,12 @@ app = typer.Typer(
 
 
 @app.callback(invoke_without_command=True)
-def data(context: typer.Context) -> None:
+def data(context: typer.Context, as_json: AsJson = False, quiet: Quiet = False) -> None:
     """Known data sets, a check of a folder, and the cache of decoded images."""
     if context.invoked_subcommand is None:
-        list_known()
+        list_known(as_json=as_json)
+    elif as_json or quiet:
+        raise DgpruneError(f"--json and --quiet stand behind data {context.invoked_subcommand}")
 
 
 @app.command("list")

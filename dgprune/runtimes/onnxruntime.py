@@ -35,8 +35,8 @@ def require_provider(name: str) -> str:
     provider = PROVIDERS[name]
     if provider not in onnxruntime.get_available_providers():
         raise DgpruneError(
-            f"this ONNX Runtime has no {provider}; install the one for your device "
-            "(dgprune doctor says which)"
+            f"this ONNX Runtime has no {provider}; install onnxruntime-gpu in its place: "
+            "make install EXTRAS=gpu, or pip uninstall onnxruntime, then pip install 'dgprune[gpu]'"
         )
     return provider
 

@@ -105,10 +105,11 @@ def main(data: str, weights: str, out: Path, minutes: float) -> None:
         print(f"== {name}, on {torch.cuda.get_device_name()}", file=sys.stderr)
         try:
             work()
-        except (DgpruneError, subprocess.CalledProcessError) as error:
-            print(f"failed: {error}", file=sys.stderr)
+        except Exception as error:  # what one part breaks on must not cost the others
+            told = " ".join(f"{type(error).__name__}: {error}".split())
+            print(f"failed: {told}", file=sys.stderr)
             with (out / "failed.txt").open("a") as file:
-                file.write(f"{name}: {error}\n")
+                file.write(f"{name}: {told}\n")
 
 
 if __name__ == "__main__":

@@ -229,7 +229,7 @@ def test_what_this_machine_lacks_is_told_before_anything_is_loaded(
     monkeypatch.setattr("dgprune.runtimes.opening.find_spec", lambda name: None)
     with pytest.raises(DgpruneError, match="openvino is not installed; `dgprune doctor` says"):
         require_here(runtime_spec("openvino", None, None, 1, allow_fallback=False))
-    with pytest.raises(DgpruneError, match="no CUDAExecutionProvider; install the one for"):
+    with pytest.raises(DgpruneError, match="no CUDAExecutionProvider; .*make install EXTRAS=gpu"):
         require_here(runtime_spec("onnx", None, "cuda", 1, allow_fallback=False))
     for form, provider in (("tensorrt", None), ("safetensors", "cuda")):
         with pytest.raises(DgpruneError, match="needs an NVIDIA GPU and its driver"):

@@ -1,7 +1,10 @@
 """The analytic cost against PyTorch's own counters; rebuilding against the original."""
 
+from pathlib import Path
+
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch.utils.flop_counter import FlopCounterMode
 
 from dgprune.errors import DgpruneError
@@ -15,7 +18,8 @@ from dgprune.models import (
     structure_of,
 )
 from dgprune.structure import cost_of
-from dgprune.weights import load_timm
+from dgprune.timm_models import create_timm
+from dgprune.weights import _require_safetensors_of_hub, load_timm
 
 MODELS = [
     "vit_micro_patch4_32",
@@ -82,7 +86,40 @@ def test_a_hub_that_does_not_answer_is_one_clear_line(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr("dgprune.weights.create_timm", no_network)
     with pytest.raises(DgpruneError, match=r"no weights for .* \(cannot reach the hub\); pass"):
-        load_timm("vit_micro_patch4_32", "pretrained", num_classes=3, image_size=None, seed=0)
+        load_timm("deit_tiny_patch16_224", "pretrained", num_classes=3, image_size=None, seed=0)
+
+
+def test_of_a_repository_only_safetensors_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """timm takes a pickle where there are none."""
+    asked: list[str] = []
+
+    def download(*arguments: object, filename: str, **options: object) -> str:
+        asked.append(filename)
+        raise OSError("no such entry")
+
+    monkeypatch.setattr("timm.models._hub.hf_hub_download", download)
+    with pytest.raises(DgpruneError, match=r"no weights for .* \(no such entry\)"):
+        load_timm("deit_tiny_patch16_224", "pretrained", num_classes=3, image_size=None, seed=0)
+    assert asked == ["model.safetensors"]
+
+
+def test_weights_of_the_hub_are_those_of_its_safetensors(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    torch.manual_seed(3)
+    own = create_timm("deit_tiny_patch16_224")
+    save_file(own.state_dict(), tmp_path / "model.safetensors")
+    answer = str(tmp_path / "model.safetensors")
+    monkeypatch.setattr("timm.models._hub.hf_hub_download", lambda *_, **__: answer)
+    model = load_timm("deit_tiny_patch16_224", "pretrained", num_classes=3, image_size=112, seed=0)
+    key = "blocks.3.mlp.fc1.weight"
+    assert torch.equal(model.get_parameter(key), own.get_parameter(key))
+
+
+def test_weights_that_are_a_pickle_only_are_refused() -> None:
+    name = "vit_huge_patch14_gap_224.in1k_ijepa"
+    with pytest.raises(DgpruneError, match=r"no safetensors of .*--weights FILE\.safetensors"):
+        _require_safetensors_of_hub(name)
 
 
 @pytest.mark.parametrize(
