@@ -135,8 +135,9 @@ def test_another_folder_of_the_same_names_sizes_and_times(tmp_path: Path, cache:
     for number, colour in enumerate(["red", "blue"]):
         root = make_folder(tmp_path / str(number) / "photos", images=0)
         for folder in root.glob("*/*"):
-            Image.new("RGB", (32, 32), colour).save(folder / "0.bmp")
-            os.utime(folder / "0.bmp", ns=(0, 0))
+            for name in ("0.bmp", "1.bmp", "2.bmp"):
+                Image.new("RGB", (32, 32), colour).save(folder / name)
+                os.utime(folder / name, ns=(0, 0))
         assert np.array_equal(load(root).pixels, directly(root))
 
 
