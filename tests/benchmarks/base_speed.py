@@ -31,6 +31,7 @@ ENGINES = (
     ("--criterion", "fisher", "--ranking", "isomorphic"),
 )
 PAPER = {"vit": "2.5x", "beit": "1.81x", "deit": "2.15x"}
+Column = tuple[str, int]  # runtime, batch size
 Cells = dict[tuple[str, str, int], Interval]  # label, runtime, batch size
 
 
@@ -116,23 +117,26 @@ def _table(name: str, timed: Sequence[LatencyRecord]) -> Iterator[str]:
 
 
 def _machines(timed: Sequence[LatencyRecord]) -> str:
-    """What measured, and where several did, which batch sizes and which files of shared ones."""
-    files: dict[str, dict[int, list[str]]] = defaultdict(lambda: defaultdict(list))
+    """What measured, and where several did, which columns and which files of shared ones."""
+    files: dict[str, dict[Column, list[str]]] = defaultdict(lambda: defaultdict(list))
     for record in timed:
         env = record.environment
         machine = env.device.name if env.device else env.cpu
-        files[machine][record.batch_size].append(_label(record))
+        files[machine][record.runtime.name, record.batch_size].append(_label(record))
     if len(files) == 1:
         return next(iter(files))
-    shared = Counter(size for found in files.values() for size in found)
+    shared = Counter(column for found in files.values() for column in found)
     return "; ".join(
-        f"batch {', '.join(_size(size, found[size], shared) for size in sorted(found))}: {machine}"
+        f"{', '.join(_column(column, found[column], shared) for column in sorted(found))}: "
+        f"{machine}"
         for machine, found in files.items()
     )
 
 
-def _size(size: int, labels: Sequence[str], shared: Counter[int]) -> str:
-    return str(size) if shared[size] == 1 else f"{size} ({', '.join(dict.fromkeys(labels))})"
+def _column(column: Column, labels: Sequence[str], shared: Counter[Column]) -> str:
+    runtime, size = column
+    files = "" if shared[column] == 1 else f" ({', '.join(dict.fromkeys(labels))})"
+    return f"{runtime} batch {size}{files}"
 
 
 def _label(record: LatencyRecord) -> str:
