@@ -114,12 +114,15 @@ def test_the_page_of_base_models_says_which_machine_measured_which_batch(
     first, second = timing_of(structure, None, 1.0, 1), timing_of(structure, None, 1.0, 8)
     other = replace(second, environment=replace(second.environment, cpu="another processor"))
     cut = replace(timing_of(structure, structure, 1.5, 1), environment=other.environment)
-    here, name = first.environment.cpu, base_speed._label(cut)
+    here, name, on = first.environment.cpu, base_speed._label(cut), first.runtime.name
     assert name != "dense"
     for records, told in (
         ([first, second], f"\n{here}.\n"),
-        ([first, other], f"batch 1: {here}; batch 8: another processor.\n"),
-        ([first, cut], f"batch 1 (dense): {here}; batch 1 ({name}): another processor.\n"),
+        ([first, other], f"{on} batch 1: {here}; {on} batch 8: another processor.\n"),
+        (
+            [first, cut],
+            f"{on} batch 1 (dense): {here}; {on} batch 1 ({name}): another processor.\n",
+        ),
     ):
         path = tmp_path / f"{model}.jsonl"
         path.unlink(missing_ok=True)
