@@ -71,7 +71,7 @@ def _quantise(model: Any, inputs: Sequence[Inputs], keep: Sequence[str]) -> Any:
 def _products(model: Any, nodes: Sequence[str]) -> list[str]:
     """What OpenVINO calls the matrix products of the ONNX nodes: of a Gemm it makes two nodes."""
     names = [op.get_friendly_name() for op in model.get_ops() if op.get_type_name() == "MatMul"]
-    return [name for name in names if name.partition("/")[0] in nodes]
+    return [name for name in names if name in nodes or name.rpartition("/")[0] in nodes]
 
 
 def layers_of_openvino(file: Path, precision: Precision) -> dict[str, int]:
