@@ -85,7 +85,7 @@ def evaluate(spec: EvaluateSpec, records: Path, progress: Progress = SILENT) -> 
     cell = digest(
         {
             "evaluate": subject.subject.sha256,
-            "observed": _OBSERVED,
+            "observed": _observed(subject),
             "split": split.digest(),
             "data": data.file_digest,
             "runtime": [runtime.name, runtime.provider],
@@ -216,10 +216,18 @@ def _logits(runtime: Runtime, images: Images, setting: _Setting) -> Floats:
         runtime.bind([batch])
         runtime.infer(0)
         logits.append(runtime.output(0)[:count])
-    found = np.concatenate(logits)
+    found = setting.subject.logits(np.concatenate(logits))
     if not np.isfinite(found).all():
         raise DgpruneError(f"{setting.subject.file} gave logits that are not numbers")
     return found
+
+
+def _observed(subject: OpenSubject) -> str:
+    """What a record has to hold to count as done.
+
+    Those of probabilities were once scored as if they were logits.
+    """
+    return _OBSERVED + (", of probabilities" if subject.gives_probabilities else "")
 
 
 def _summary(entries: list[Entry], cell: str) -> dict[str, object]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dgprune.artefact import OpenArtefact, is_artefact, open_artefact
-from dgprune.data.preprocessing import Bytes, to_input
+from dgprune.data.preprocessing import Bytes, Floats, to_input
 from dgprune.errors import DgpruneError
 from dgprune.proof import Proof, require
 from dgprune.records import RuntimeSpec, Subject
@@ -41,6 +41,21 @@ class OpenSubject:
         if self.form.dtype == "uint8":
             return pixels
         return to_input(pixels, self.subject.origin.preprocessing)
+
+    @property
+    def gives_probabilities(self) -> bool:
+        """Whether softmax is inside of the file, as its preprocessing is (--with-preprocessing)."""
+        return self.form.dtype == "uint8"
+
+    def logits(self, outputs: Floats) -> Floats:
+        """Logits [batch, classes] of what the file gave; of probabilities, their logarithms.
+
+        Softmax of those is the probabilities again. One that rounds to 0 counts as the smallest
+        number above.
+        """
+        if not self.gives_probabilities:
+            return outputs
+        return np.log(np.maximum(outputs, np.finfo(np.float32).tiny), dtype=np.float32)
 
 
 def proven(runtime: Runtime, subject: OpenSubject, spec: RuntimeSpec, batch_size: int) -> Proof:

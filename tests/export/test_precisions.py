@@ -226,13 +226,18 @@ def test_nodes_whose_ranges_do_not_fit_stay_fp32(scale: float, kept: list[str]) 
 def test_preprocessing_inside_gives_the_same_predictions(chain: TinyChain, tmp_path: Path) -> None:
     spec = ExportSpec(checkpoint=str(chain.pruned), data=chain.data, with_preprocessing=True)
     baked = export(spec, tmp_path / "s").path
-    bits = []
+    seen = []
     for name, folder in (("baked", baked), ("plain", chain.pruned_artefact)):
         asked = EvaluateSpec(subject=str(folder), data=chain.data, target=chain.target)
         evaluate(asked, tmp_path / name)
         found = [e.record for e in read_records(tmp_path / name)]
-        bits.append([r.confusion for r in found if isinstance(r, AccuracyRecord)])
-    assert bits[0] == bits[1]
+        seen.append([r for r in found if isinstance(r, AccuracyRecord)])
+    for mine, theirs in zip(*seen, strict=True):
+        assert mine.confusion == theirs.confusion
+        for one, other in ((mine.reliability, theirs.reliability), (mine.scaled, theirs.scaled)):
+            assert one is not None and other is not None
+            assert one.nll == pytest.approx(other.nll, rel=1e-4)
+            assert one.temperature == pytest.approx(other.temperature, rel=1e-3)
     pixels = np.random.default_rng(0).integers(0, 255, (3, 32, 32, 3)).astype(np.uint8)
     subject = open_subject(baked)
     with subject.run(RuntimeSpec(name="onnxruntime", provider="cpu", threads=1)) as runtime:
