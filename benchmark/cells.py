@@ -1,12 +1,13 @@
 """What is timed: a cell is two files (or one), a runtime each, and one batch size."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from benchmark.builds import builds_of
+from benchmark.builds import build_of, builds_of
 from benchmark.comparable import (
     require_comparable,
     require_difference,
@@ -135,12 +136,8 @@ class Cell:
         )
 
     def build(self, replica: int) -> int:
-        """The build that process number `replica` runs.
-
-        Each process builds its own, but of engines as many are taken as both arms have.
-        """
-        engines = min(len(builds) for builds in self.builds.values())
-        return replica % engines if self._is_engine else replica
+        """The build that process number `replica` runs."""
+        return build_of(replica, self.builds)
 
     @cached_property
     def builds(self) -> dict[Arm, tuple[OpenSubject, ...]]:
@@ -151,17 +148,13 @@ class Cell:
         arms["candidate"] = builds_of(self.candidate)
         return arms
 
-    @property
-    def _is_engine(self) -> bool:
-        return self.candidate.subject.format == "tensorrt"
-
     def job(self, replica: int) -> Job:
         """What process number `replica` is told; each draws anew which arm starts.
 
         Every second one loads the candidate first: a file that is loaded second runs up to half a
         per cent faster, as 20 runs of a file against itself have shown.
         """
-        arms = self._arms(self.build(replica) if self._is_engine else 0)
+        arms = self._arms(self.build(replica))
         return Job(
             arms=dict(reversed(arms.items())) if replica % 2 else arms,
             spec=replace(self.spec, seed=self.spec.seed + replica),
@@ -202,11 +195,9 @@ def cells_of(spec: LatencySpec) -> list[Cell]:
     if baseline is not None:
         require_comparable(candidate, baseline, spec.varies)
         require_difference(candidate, baseline, spec.varies, other == runtime)
-    for size in spec.batch_sizes:
-        if candidate.form.batch not in (None, size):
-            raise DgpruneError(
-                f"{candidate.file} was exported for batch {candidate.form.batch}, not {size}"
-            )
+    for arm in (candidate, baseline):
+        if arm is not None:
+            _require_sizes(arm, spec.batch_sizes)
     return [
         Cell(
             candidate=candidate,
@@ -221,6 +212,19 @@ def cells_of(spec: LatencySpec) -> list[Cell]:
         )
         for size in spec.batch_sizes
     ]
+
+
+def _require_sizes(subject: OpenSubject, sizes: Sequence[int]) -> None:
+    """Raises DgpruneError where a file cannot take one of the batch `sizes`."""
+    form = subject.form
+    for size in sizes:
+        if form.batch not in (None, size):
+            raise DgpruneError(f"{subject.file} was exported for batch {form.batch}, not {size}")
+        if form.largest is not None and size > form.largest:
+            raise DgpruneError(
+                f"{subject.file} was built for batches up to {form.largest}, not {size}; "
+                f"export again with --largest-batch {size}"
+            )
 
 
 def _runtime(

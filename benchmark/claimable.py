@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmark.builds import is_engine
 from benchmark.cells import Cell
 from benchmark.subject import OpenSubject
 from dgprune.errors import DgpruneError
@@ -33,10 +34,8 @@ def require_claimable(cells: Sequence[Cell], entries: Sequence[Entry]) -> None:
 
 
 def _require_builds(cell: Cell) -> None:
-    if cell.candidate.subject.format != "tensorrt":
-        return
     for arm, builds in cell.builds.items():
-        if len(builds) < _ENGINES:
+        if is_engine(builds[0]) and len(builds) < _ENGINES:
             raise DgpruneError(
                 f"--tier claim needs {_ENGINES} builds of each TensorRT engine, the {arm} has "
                 f"{len(builds)} beside it; run the same dgprune export with --build 2 and --build 3"

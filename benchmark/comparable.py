@@ -21,6 +21,11 @@ def require_comparable(
 ) -> None:
     """Raises DgpruneError where the arms differ in more than they are said to."""
     a, b = candidate.subject, baseline.subject
+    mine_asked, theirs_asked = a.lineage[-1].spec, b.lineage[-1].spec
+
+    def of_export(*keys: str) -> tuple[object, object]:
+        return [mine_asked.get(k) for k in keys], [theirs_asked.get(k) for k in keys]
+
     parts = {
         "format": (a.format, b.format),
         "precision": (a.precision, b.precision),
@@ -28,13 +33,15 @@ def require_comparable(
         "preprocessing inside": (candidate.form.dtype, baseline.form.dtype),
         "input": (a.origin.preprocessing, b.origin.preprocessing),
         "classes": (a.origin.classes, b.origin.classes),
-        "opset": (a.lineage[-1].spec.get("opset"), b.lineage[-1].spec.get("opset")),
+        "opset": of_export("opset"),
+        "calibration": of_export("calibration_images", "calibrate_on"),
+        "largest batch": of_export("largest_batch"),
         "network": (a.structure, b.structure),
     }
     free = {
         "network": ("network",),
-        "precision": ("precision", "opset"),
-        "runtime": ("format", "opset", "batch"),
+        "precision": ("precision", "opset", "calibration"),
+        "runtime": ("format", "opset", "batch", "calibration", "largest batch"),
     }[varies]
     for name, (mine, theirs) in parts.items():
         if mine != theirs and name not in free:

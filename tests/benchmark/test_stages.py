@@ -115,6 +115,41 @@ def test_arms_that_differ_in_more_than_the_network_are_refused(
         require_comparable(other, baseline)
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "part"),
+    [
+        ("calibration_images", 4, "calibration"),
+        ("calibrate_on", ["domain0"], "calibration"),
+        ("largest_batch", 1, "largest batch"),
+    ],
+)
+def test_arms_that_were_exported_another_way_are_refused(
+    chain: TinyChain, key: str, value: object, part: str
+) -> None:
+    candidate, baseline = open_subject(chain.pruned_artefact), open_subject(chain.dense_artefact)
+    *before, last = candidate.subject.lineage
+    changed = replace(last, spec={**last.spec, key: value})
+    other = replace(candidate, subject=replace(candidate.subject, lineage=(*before, changed)))
+    with pytest.raises(DgpruneError, match=f"arms differ in {part}"):
+        require_comparable(other, baseline)
+
+
+def test_a_baseline_of_another_fixed_batch_is_refused(chain: TinyChain, tmp_path: Path) -> None:
+    spec = ExportSpec(checkpoint=str(chain.dense), data=chain.data, batch="4")
+    fixed = export(spec, tmp_path / "s").path
+    asked = LatencySpec(
+        artefact=str(chain.dense_artefact),
+        baseline=str(fixed),
+        data=chain.data,
+        varies="runtime",
+        runtime="openvino",
+        baseline_runtime="onnxruntime",
+        batch_sizes=(1,),
+    )
+    with pytest.raises(DgpruneError, match="exported for batch 4, not 1"):
+        cells.cells_of(asked)
+
+
 def test_raw_samples_give_the_rounds_back(chain: TinyChain) -> None:
     for entry in read_records(chain.records):
         if isinstance(entry.record, LatencyRecord):

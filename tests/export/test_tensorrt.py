@@ -2,6 +2,7 @@
 
 import ast
 import json
+import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -307,6 +308,37 @@ def test_builds_of_an_engine_are_found_and_take_turns(
     assert cell.digest() != fewer.digest()  # one more build: measured again
     _require_builds(cell)
     assert [cell.build(number) for number in range(4)] == [0, 1, 2, 0]
+    shutil.copytree(three, store / "copy-of-three")
+    assert cells_of(spec)[0].digest() == cell.digest()  # a copy is no build more
+
+
+@pytest.mark.parametrize("engine", ["candidate", "baseline"])
+def test_beside_another_format_only_the_engine_has_builds(
+    gpu: pytest.MonkeyPatch, chain: TinyChain, tmp_path: Path, engine: str
+) -> None:
+    folder = export(replace(spec_of(chain), checkpoint=str(chain.dense)), tmp_path / "s").path
+    files = {"candidate": chain.dense_artefact, "baseline": chain.dense_artefact, engine: folder}
+    spec = LatencySpec(
+        artefact=str(files["candidate"]),
+        baseline=str(files["baseline"]),
+        data=chain.data,
+        varies="runtime",
+        tier="claim",
+    )
+    cell = cells_of(spec)[0]
+    assert [cell.build(number) for number in range(3)] == [0, 0, 0]  # one engine was built
+    with pytest.raises(DgpruneError, match=f"needs 3 builds .* the {engine} has 1 "):
+        _require_builds(cell)
+
+
+def test_a_batch_past_the_range_of_an_engine_is_refused_before_anything_runs(
+    gpu: pytest.MonkeyPatch, chain: TinyChain, tmp_path: Path
+) -> None:
+    folder = export(replace(spec_of(chain), largest_batch=8), tmp_path / "s").path
+    spec = LatencySpec(artefact=str(folder), data=chain.data, batch_sizes=(1, 8))
+    assert len(cells_of(spec)) == 2
+    with pytest.raises(DgpruneError, match="batches up to 8, not 32; .* --largest-batch 32"):
+        cells_of(replace(spec, batch_sizes=(1, 32)))
 
 
 def test_another_build_goes_without_the_timing_cache(
