@@ -1,7 +1,7 @@
 """The child process of a cold start: one arm, loaded and called once.
 
-Started as `python -m benchmark.cold JOB PIXELS RESULT`. The runtime's library is imported before,
-so that what is timed and weighed is the model.
+Started as `python -m benchmark.cold JOB PIXELS RESULT`. The runtime's library is imported, and the
+file checked, before: what is timed and weighed is the model.
 """
 
 import contextlib
@@ -13,6 +13,7 @@ from benchmark.job import Job, serve
 from benchmark.subject import open_subject
 from dgprune.data.preprocessing import Bytes
 from dgprune.environment import nvidia_device
+from dgprune.runtimes.opening import open_runtime
 from dgprune.timing import ColdStart
 
 _LIBRARIES = {"torch-compile": "torch", "torch": "torch"}
@@ -26,11 +27,12 @@ def run(job: Job, pixels: Bytes) -> ColdStart:
     importlib.import_module(_LIBRARIES.get(name, name))
     subject = open_subject(Path(arm.folder))  # reads the whole file, as its digest is checked
     inputs = [subject.inputs(job.parts(pixels)[0])]
+    opened = open_runtime(subject.opened, arm.runtime)
     with contextlib.suppress(OSError):
         _CLEAR.write_text("5")  # forgets the peak of the imports
     before = _status_bytes("VmRSS")
     start = time.perf_counter_ns()
-    with subject.run(arm.runtime) as runtime:
+    with opened as runtime:
         loaded = time.perf_counter_ns()
         runtime.bind(inputs)
         bound = time.perf_counter_ns()

@@ -60,7 +60,6 @@ class OnnxRuntime:
                 f"ONNX Runtime's CPU provider has no bf16 kernels for {self._file}; "
                 "use --runtime openvino"
             )
-        require_own_data(self._file)
         self._session = self._open(self._options())
         return self
 

@@ -87,8 +87,16 @@ def open_runtime(opened: "OpenArtefact | Checkpoint", spec: RuntimeSpec) -> Runt
 
 
 def open_node_timer(opened: OpenArtefact, spec: RuntimeSpec) -> NodeTimer:
-    """The runtime of `spec` for an opened artefact, which can be profiled too."""
+    """The runtime of `spec` for an opened artefact, which can be profiled too.
+
+    What is no part of loading comes first, so that whoever times that does not time it: imports,
+    and the look for weights outside of an ONNX file.
+    """
     loadable = loadable_of(opened, spec)
+    if opened.artefact.format == "onnx":
+        from dgprune.runtimes.onnxruntime import require_own_data
+
+        require_own_data(loadable.file)
     if spec.name == "openvino":
         from dgprune.runtimes.openvino import OpenVino
 

@@ -16,7 +16,6 @@ from dgprune.node_times import NodeTime
 from dgprune.proof import Layer, Proof, prove
 from dgprune.records import RuntimeSpec
 from dgprune.runtimes import Inputs, Loadable, check_inputs, first_line
-from dgprune.runtimes.onnxruntime import require_own_data
 
 _PRODUCTS = ("FullyConnected", "Convolution", "MatMul", "ScaledDotProductAttention")
 _MICROSECOND = timedelta(microseconds=1)
@@ -37,8 +36,6 @@ class OpenVino:
         self._means_us: list[dict[str, int]] | None = None  # after each call, where profiled
 
     def __enter__(self) -> Self:
-        if self._loadable.file.suffix == ".onnx":
-            require_own_data(self._loadable.file)
         self._load(profiled=False)
         return self
 

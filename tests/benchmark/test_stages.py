@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmark import cells, claimable, latency
+from benchmark import cells, claimable, cold, latency
 from benchmark.accuracy import EvaluateSpec, evaluate
 from benchmark.cells import LatencySpec, batch_sizes
 from benchmark.child import in_child
@@ -23,6 +23,7 @@ from benchmark.subject import open_subject
 from benchmark.tiers import TIERS
 from dgprune.errors import DgpruneError
 from dgprune.records import AccuracyRecord, LatencyRecord, RuntimeSpec, read_records
+from dgprune.runtimes import onnxruntime as onnxruntime_runtime
 from dgprune.schema import encode
 from dgprune.statistics import Verdict, round_log_ratios
 from export.export_checkpoint import export
@@ -239,6 +240,32 @@ def test_a_cold_start_may_be_left_out(chain: TinyChain, tmp_path: Path) -> None:
     (entry,) = read_records(bench(spec, tmp_path / "r.jsonl").path)
     assert isinstance(entry.record, LatencyRecord)
     assert entry.record.replicas and not entry.record.cold and not entry.record.failures
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_a_cold_start_times_neither_imports_nor_the_check_of_the_file(
+    chain: TinyChain, runtime: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    happened: list[str] = []
+
+    def clock() -> int:
+        happened.append("clock")
+        return len(happened)
+
+    def checked(file: Path) -> None:
+        happened.append("check")
+
+    monkeypatch.setattr(onnxruntime_runtime, "require_own_data", checked)
+    monkeypatch.setattr("benchmark.cold.time.perf_counter_ns", clock)
+    spec = RuntimeSpec(name=runtime, provider="cpu", threads=1)
+    job = Job(
+        arms={"candidate": ArmJob(folder=str(chain.pruned_artefact), runtime=spec)},
+        spec=TIERS["smoke"],
+        batch_size=1,
+        batches=1,
+    )
+    cold.run(job, np.zeros((1, 32, 32, 3), dtype=np.uint8))
+    assert happened == ["check", *["clock"] * 4]
 
 
 def test_a_cold_start_is_measured_of_each_arm(chain: TinyChain) -> None:
