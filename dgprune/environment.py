@@ -90,12 +90,19 @@ def installed_libraries() -> dict[str, str]:
 
 
 def nvidia_device() -> tuple[Any, Any] | None:
-    """NVML and its first device; None where there is neither."""
+    """NVML and the device that CUDA computes on first; None where there is neither.
+
+    NVML counts all devices, whatever `CUDA_VISIBLE_DEVICES` hides; CUDA counts as NVML does, by
+    bus, where devices are alike or `CUDA_DEVICE_ORDER` is `PCI_BUS_ID`.
+    """
+    first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip()
     try:
         import pynvml
 
         pynvml.nvmlInit()
-        return pynvml, pynvml.nvmlDeviceGetHandleByIndex(0)
+        if first.startswith(("GPU-", "MIG-")):
+            return pynvml, pynvml.nvmlDeviceGetHandleByUUID(first)
+        return pynvml, pynvml.nvmlDeviceGetHandleByIndex(int(first))
     except Exception:  # a library that is missing, or its own errors: there is no such device
         return None
 

@@ -1,10 +1,12 @@
 """What is recorded of the machine."""
 
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from dgprune.environment import cpu_name, current_environment
+from dgprune.environment import cpu_name, current_environment, nvidia_device
 
 _EPYC = """processor\t: 0
 vendor_id\t: AuthenticAMD
@@ -50,3 +52,34 @@ def test_the_environment_holds_it() -> None:
     if not cpuinfo.is_file():
         pytest.skip("no /proc/cpuinfo on this system")
     assert current_environment().cpu.endswith(cpu_name(cpuinfo.read_text()).rpartition(" (")[2])
+
+
+@pytest.mark.parametrize(
+    ("visible", "device"),
+    [
+        (None, "number 0"),
+        ("1", "number 1"),
+        ("3,1", "number 3"),
+        ("GPU-8932f937-d72c", "GPU-8932f937-d72c"),
+        ("", None),
+        ("-1", None),
+    ],
+)
+def test_the_device_that_is_watched_is_the_one_that_cuda_sees(
+    visible: str | None, device: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def by_index(index: int) -> str:
+        if not 0 <= index < 4:
+            raise RuntimeError("Invalid Argument")  # NVML's own error
+        return f"number {index}"
+
+    nvml = SimpleNamespace(
+        nvmlInit=lambda: None,
+        nvmlDeviceGetHandleByIndex=by_index,
+        nvmlDeviceGetHandleByUUID=lambda name: name,
+    )
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert nvidia_device() == (None if device is None else (nvml, device))
