@@ -72,6 +72,7 @@ def in_int8(
             extra_options={
                 "ActivationSymmetric": True,
                 "WeightSymmetric": True,
+                "QuantizeBias": False,  # TensorRT takes no int32 to dequantise
                 "CalibPercentile": PERCENTILE,
                 "CalibTensorRangeSymmetric": True,
                 "CalibStridedMinMax": 1,  # one batch at a time, whatever the method

@@ -93,7 +93,8 @@ class OnnxParser:
 
     def parse(self, model: bytes) -> bool:
         CALLS.append("parse")
-        if not onnx.load_model_from_string(model).graph.node:
+        graph = onnx.load_model_from_string(model).graph
+        if not graph.node or _dequantised(graph) - {onnx.TensorProto.INT8}:
             self.num_errors = 1
             return False
         self.network.graph = model
@@ -102,6 +103,13 @@ class OnnxParser:
     def get_error(self, index: int) -> ParserError:
         assert index < self.num_errors
         return ParserError()
+
+
+def _dequantised(graph: onnx.GraphProto) -> set[int]:
+    """Types of the weights that are dequantised; TensorRT takes int8 only, no int32 of a bias."""
+    kinds = {tensor.name: tensor.data_type for tensor in graph.initializer}
+    read = [node.input[0] for node in graph.node if node.op_type == "DequantizeLinear"]
+    return {kinds[name] for name in read if name in kinds}
 
 
 class Builder:
