@@ -8,26 +8,36 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from dgprune.environment import current_environment
+from dgprune.progress import SILENT
 from dgprune.proof import Wanted
 from dgprune.records import RuntimeSpec
-from dgprune.runtimes import InputForm, Loadable
+from dgprune.runtimes import InputForm, Loadable, Runtime
 from dgprune.runtimes.onnxruntime import OnnxRuntime
 
+if TYPE_CHECKING:
+    import onnx
+
 Check = Callable[[], str]
+_IMAGES = np.arange(12, dtype=np.float32).reshape(1, 3, 2, 2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that was tried: whether it works, what was seen, and what to do about it."""
+    """One thing that was tried: whether it works, what was seen, and what to do about it.
+
+    `otherwise` is what is said of it where it does not work.
+    """
 
     name: str
     works: bool
     detail: str
     advice: str = ""
+    otherwise: Literal["missing", "warning"] = "missing"
 
 
 def examine() -> list[Finding]:
@@ -62,7 +72,7 @@ def print_findings(findings: list[Finding], *, as_json: bool) -> None:
         )
         return
     for finding in findings:
-        mark = "ok     " if finding.works else "missing"
+        mark = "ok     " if finding.works else finding.otherwise
         advice = f" -> {finding.advice}" if finding.advice and not finding.works else ""
         print(f"{mark} {finding.name}: {finding.detail}{advice}")
 
@@ -86,6 +96,7 @@ def _machine() -> Finding:
         works=not busy,
         detail=f"{env.cpu}, {env.cores} cores{quota}, {memory}, load {load:.2f}",
         advice="other work is running; timings will be noisy until it ends",
+        otherwise="warning",
     )
 
 
@@ -96,15 +107,17 @@ def _python() -> Finding:
         works=supported,
         detail=sys.version.split()[0],
         advice="dgprune is tested on Python 3.11 and 3.12",
+        otherwise="warning",
     )
 
 
 def _torch() -> str:
     import torch
 
-    torch.ones(2, 2) @ torch.ones(2, 2)
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
-    return f"{torch.__version__} on {device}"
+    has_cuda = torch.cuda.is_available()
+    ones = torch.ones(2, 2, device="cuda" if has_cuda else "cpu")
+    _require(float((ones @ ones).sum()) == 8)
+    return f"{torch.__version__} on {torch.cuda.get_device_name() if has_cuda else 'CPU'}"
 
 
 def _timm() -> str:
@@ -136,35 +149,47 @@ def _onnxruntime(provider: str = "cpu") -> str:
     import onnxruntime
 
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "identity.onnx"
-        file.write_bytes(_identity_graph())
-        loadable = Loadable(
-            file=file,
-            form=InputForm(image=(3, 2, 2)),
-            wanted=Wanted(precision="fp32", layers={}, provider=provider),
-            built_with={},
-        )
+        file = Path(folder) / "flatten.onnx"
+        file.write_bytes(_graph().SerializeToString())
         spec = RuntimeSpec(name="onnxruntime", provider=provider, threads=1)
-        with OnnxRuntime(loadable, spec) as runtime:
-            images = np.ones((1, 3, 2, 2), dtype=np.float32)
-            runtime.bind([images])
-            runtime.infer(0)
-            if not np.array_equal(runtime.output(0), images):
-                raise RuntimeError("it computes wrong results")
+        _run(OnnxRuntime(_loadable(file, provider), spec))
     return f"{onnxruntime.__version__} runs a graph"
 
 
-def _identity_graph() -> bytes:
+def _loadable(file: Path, provider: str) -> Loadable:
+    return Loadable(
+        file=file,
+        form=InputForm(image=_IMAGES.shape[1:]),
+        wanted=Wanted(precision="fp32", layers={}, provider=provider),
+        built_with={},
+    )
+
+
+def _run(made: Runtime) -> None:
+    """Raises what a runtime raises, or where it computes something else than `_graph` says."""
+    with made as runtime:
+        runtime.bind([_IMAGES])
+        runtime.infer(0)
+        _require(np.array_equal(runtime.output(0), _IMAGES.reshape(1, -1)))
+
+
+def _require(right: bool) -> None:
+    if not right:
+        raise RuntimeError("it computes wrong results")
+
+
+def _graph() -> "onnx.ModelProto":
+    """Flattens [1, 3, 2, 2] to [1, 12]."""
     from onnx import TensorProto, helper
 
+    shapes = {"images": _IMAGES.shape, "logits": (1, _IMAGES.size)}
     value = [
-        helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, 3, 2, 2])
-        for n in ("images", "logits")
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+        for name, shape in shapes.items()
     ]
-    node = helper.make_node("Identity", ["images"], ["logits"])
-    graph = helper.make_graph([node], "identity", value[:1], value[1:])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
-    return bytes(model.SerializeToString())
+    node = helper.make_node("Flatten", ["images"], ["logits"])
+    graph = helper.make_graph([node], "flatten", value[:1], value[1:])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
 
 
 def _one_onnxruntime() -> Finding:
@@ -182,10 +207,9 @@ def _openvino() -> str:
     import openvino
 
     core = openvino.Core()
-    compiled = core.compile_model(core.read_model(_identity_graph()), "CPU")
-    images = np.ones((1, 3, 2, 2), dtype=np.float32)
-    if not np.array_equal(next(iter(compiled([images]).values())), images):
-        raise RuntimeError("it computes wrong results")
+    compiled = core.compile_model(core.read_model(_graph().SerializeToString()), "CPU")
+    found = next(iter(compiled([_IMAGES]).values()))
+    _require(np.array_equal(found, _IMAGES.reshape(1, -1)))
     return f"{openvino.__version__} runs a graph on {', '.join(core.available_devices)}"
 
 
@@ -194,9 +218,22 @@ def _tensorrt() -> str:
 
     if not torch.cuda.is_available():  # TensorRT without a driver crashes the process when used
         raise RuntimeError("no CUDA device here")
-    import tensorrt
+    return _build_and_run()
 
-    return f"{tensorrt.__version__}"
+
+def _build_and_run() -> str:
+    """Builds an engine and runs it, as `export` and `bench` do."""
+    from dgprune.runtimes.tensorrt import TensorRt
+    from export.spec import ExportSpec
+    from export.tensorrt_engine import build_engine
+
+    asked = ExportSpec(checkpoint="", data="", format="tensorrt", batch="1")
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "flatten.engine"
+        tied_to = build_engine(_graph(), file, asked, SILENT)
+        spec = RuntimeSpec(name="tensorrt", provider="cuda", threads=1)
+        _run(TensorRt(_loadable(file, "cuda"), spec))
+    return f"{tied_to['tensorrt']} builds and runs a graph on {tied_to['device']}"
 
 
 def _disk() -> Finding:
@@ -206,4 +243,5 @@ def _disk() -> Finding:
         works=free > 2 * 2**30,
         detail=f"{free / 2**30:.0f} GiB free here",
         advice="a PACS sweep needs some gigabytes; choose an --out with more room",
+        otherwise="warning",
     )

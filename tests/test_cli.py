@@ -155,6 +155,18 @@ def test_doctor_makes_runtimes_compute(capsys: pytest.CaptureFixture[str]) -> No
     assert found["tensorrt"]["works"] or found["tensorrt"]["advice"]
 
 
+def test_a_busy_machine_is_a_warning_and_nothing_is_missing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("os.getloadavg", lambda: (64.0, 64.0, 64.0))
+    doctor.print_findings(
+        [doctor._machine(), doctor._try("gone", lambda: str(1 / 0), "get it")], as_json=False
+    )
+    busy, gone = capsys.readouterr().out.splitlines()
+    assert busy.startswith("warning machine: ") and "other work is running" in busy
+    assert gone == "missing gone: division by zero -> get it"
+
+
 def test_doctor_tries_cuda_where_there_is_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
     here = current_environment()
     assert (here.device is None) == (not doctor._on_a_device())

@@ -18,8 +18,8 @@ ALLOWED = {
 }
 EXCEPTIONS = {
     "dgprune/cli.py": {"benchmark.cli", "export.cli", "pruning.cli", "reports.cli"},
-    # `doctor` makes torch-pruning trace a model, as pruning does it.
-    "benchmark/doctor.py": {"pruning.groups"},
+    # `doctor` makes torch-pruning trace a model as pruning does it, TensorRT build as export does.
+    "benchmark/doctor.py": {"pruning.groups", "export.spec", "export.tensorrt_engine"},
 }
 TORCH_FREE = ("dgprune.records", "dgprune.statistics", "dgprune.store", "dgprune.structure")
 

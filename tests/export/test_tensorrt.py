@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmark import doctor
 from benchmark.accuracy import EvaluateSpec, evaluate
 from benchmark.builds import builds_of
 from benchmark.cells import LatencySpec, cells_of
@@ -275,6 +276,15 @@ def test_without_a_gpu_nothing_of_tensorrt_is_touched(
     monkeypatch.setitem(sys.modules, "tensorrt", None)  # importing it would raise
     with pytest.raises(DgpruneError, match="--format tensorrt needs an NVIDIA GPU and its driver"):
         export(spec_of(chain), tmp_path / "s")
+
+
+def test_doctor_builds_an_engine_and_runs_it(gpu: pytest.MonkeyPatch) -> None:
+    assert doctor._build_and_run() == "10.16.1.11 builds and runs a graph on Fake H1"
+    assert {"build", "parse"} <= set(fake.CALLS)
+    gpu.setattr(fake.Buffer, "download", lambda buffer: np.zeros((1, 12), np.float32))
+    gpu.setattr("torch.cuda.is_available", lambda: True)
+    found = doctor._try("tensorrt", doctor._tensorrt, "")
+    assert (found.works, found.detail) == (False, "it computes wrong results")
 
 
 def test_builds_of_an_engine_are_found_and_take_turns(
