@@ -20,6 +20,7 @@ from dgprune.proof import Proof
 from dgprune.records import (
     AccuracyRecord,
     Entry,
+    Record,
     RuntimeSpec,
     append_records,
     open_records,
@@ -97,6 +98,7 @@ def evaluate(spec: EvaluateSpec, records: Path, progress: Progress = SILENT) -> 
     there = open_records(records)
     if any(entry.cell == cell for entry in there):
         progress.line(f"already done: accuracy of {subject.subject.label} in {records}")
+        _tell([e.record for e in there if e.cell == cell], progress)
         return Done(path=records, fresh=False, summary=_summary(there, cell))
     setting = _Setting(
         subject=subject,
@@ -109,12 +111,18 @@ def evaluate(spec: EvaluateSpec, records: Path, progress: Progress = SILENT) -> 
         proof = proven(opened, subject, runtime, setting.batch_size)
         found = _measured(setting, opened, proof, split)
     append_records(records, cell, found)
-    for record in found:
-        progress.line(
-            f"{record.subject.label} on {record.domain} ({record.role}): "
-            f"{record.accuracy:.2%} of {record.images} images"
-        )
+    _tell(found, progress)
     return Done(path=records, fresh=True, summary=_summary(read_records(records), cell))
+
+
+def _tell(found: Sequence[Record], progress: Progress) -> None:
+    """A line a domain."""
+    for record in found:
+        if isinstance(record, AccuracyRecord):
+            progress.line(
+                f"{record.subject.label} on {record.domain} ({record.role}): "
+                f"{record.accuracy:.2%} of {record.images} images"
+            )
 
 
 def _measured(

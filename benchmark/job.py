@@ -16,6 +16,7 @@ from benchmark.harness import ClockWentBackError
 from dgprune.data.preprocessing import Bytes
 from dgprune.errors import DgpruneError
 from dgprune.records import RuntimeSpec
+from dgprune.runtimes import OutOfMemoryError
 from dgprune.schema import decode, encode, read_json
 from dgprune.timing import Arm, BenchSpec
 
@@ -73,6 +74,9 @@ def serve(measure: Callable[[Job, Bytes], Any]) -> None:
     pin(job.threads)
     try:
         found = measure(job, np.load(array))
+    except OutOfMemoryError as error:  # a smaller batch may well fit
+        print(error, file=sys.stderr)
+        sys.exit(1)
     except DgpruneError as error:
         print(error, file=sys.stderr)
         sys.exit(2)

@@ -28,6 +28,7 @@ from dgprune.stage import Done
 from dgprune.statistics import Verdict, median_latency_s
 from dgprune.timing import Arm, ColdStart, Replica
 
+Indices = np.ndarray[tuple[int], np.dtype[np.int64]]
 _EXIT = {Verdict.SLOWER: 1, Verdict.INCONCLUSIVE: 3}  # the first that is there
 
 
@@ -42,12 +43,15 @@ def bench(spec: LatencySpec, records: Path, progress: Progress = SILENT) -> Done
     there = open_records(records)
     require_claimable(cells, there)
     found = ((entry.cell, entry.record) for entry in there)
-    measured = {cell for cell, r in found if isinstance(r, LatencyRecord) and not is_short(r)}
+    whole = {cell: r for cell, r in found if isinstance(r, LatencyRecord) and not is_short(r)}
+    measured = {cell for cell, record in whole.items() if record.cold or not spec.cold_start}
     wanted = _with_controls(cells)
     missing = [group for group in wanted if any(cell.digest() not in measured for cell in group)]
     random.Random(spec.seed).shuffle(missing)  # so that drift does not follow the batch size
     if not missing:
         progress.line(f"already done: latency of {cells[0].candidate.subject.label} in {records}")
+        for cell in cells:
+            progress.line(describe(*_found(cell, records)))
     pixels = pixels_of(spec, cells[0], progress) if missing else None
     for group in progress.track(missing, len(missing), "timing"):
         for cell in group:  # the control first: where it fails, there is no verdict
@@ -88,7 +92,16 @@ def pixels_of(spec: LatencySpec, cell: Cell, progress: Progress) -> Bytes:
         purpose=Purpose.TIME,
         loading=loading,
     )
-    return images.pixels[np.arange(needed) % len(images)]
+    return images.pixels[in_turn(needed, len(images))]
+
+
+def in_turn(needed: int, images: int) -> Indices:
+    """Which of `images` are fed in, [needed]: all in turn, each time around one later.
+
+    Batches as large as all images would otherwise be one and the same.
+    """
+    place = np.arange(needed)
+    return (place + place // images) % images
 
 
 def _measure(cell: Cell, pixels: Bytes) -> LatencyRecord:
@@ -183,4 +196,23 @@ def _baseline_name(record: LatencyRecord) -> str:
 
 
 def _summary(found: Sequence[tuple[LatencyRecord, LatencyRecord | None]]) -> Json:
-    return {"cells": [describe(record, control) for record, control in found]}
+    return {"cells": [_numbers(record, control) for record, control in found]}
+
+
+def _numbers(record: LatencyRecord, control: LatencyRecord | None) -> Json:
+    """What `describe` says, for another program: seconds, the speedup, verdict and doubts."""
+    told: Json = {
+        "label": record.subject.label,
+        "sha256": record.subject.sha256,
+        "batch_size": record.batch_size,
+        "median_s": median_latency_s(record) if record.replicas else None,
+        "text": describe(record, control),
+    }
+    interval = interval_of(record) if record.baseline and record.replicas else None
+    if interval is None:
+        return told
+    return told | {
+        "speedup": {"low": interval.low, "estimate": interval.estimate, "high": interval.high},
+        "verdict": judge(record, control).value,
+        "doubts": doubts(record, control),
+    }

@@ -18,6 +18,11 @@ from dgprune.proof import Proof, Wanted
 from dgprune.timing import DeviceTime
 
 Inputs = Floats | Bytes
+_NO_MEMORY = ("bad_alloc", "failed to allocate", "out of memory", "outofmemory")
+
+
+class OutOfMemoryError(DgpruneError):
+    """The host or the device is too small for this batch: a result, where it is timed."""
 
 
 class Runtime(Protocol):
@@ -105,6 +110,13 @@ def check_inputs(batches: Sequence[Inputs], form: InputForm, file: Path) -> None
             )
         if batch.dtype.kind == "f" and not np.isfinite(batch).all():
             raise DgpruneError(f"an input of {file} holds NaN or Inf; check the images")
+
+
+def failed(what: str, error: Any) -> DgpruneError:
+    """What is to be raised for an `error` of a library: `what` failed, and its first line."""
+    words = str(error).lower()
+    kind = OutOfMemoryError if any(word in words for word in _NO_MEMORY) else DgpruneError
+    return kind(f"{what}: {first_line(error)}")
 
 
 def first_line(error: Any) -> str:

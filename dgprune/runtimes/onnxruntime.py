@@ -12,7 +12,7 @@ from dgprune.errors import DgpruneError
 from dgprune.node_times import NodeTime
 from dgprune.proof import Layer, Proof, prove
 from dgprune.records import RuntimeSpec
-from dgprune.runtimes import Inputs, Loadable, check_inputs, first_line
+from dgprune.runtimes import Inputs, Loadable, check_inputs, failed, first_line
 from dgprune.runtimes.onnxruntime_profile import Profile, name_of, node_times
 
 PROVIDERS = {
@@ -96,9 +96,7 @@ class OnnxRuntime:
         try:
             self._session.run_with_iobinding(self._bindings[index])
         except Exception as error:  # its exception types are private
-            raise DgpruneError(
-                f"ONNX Runtime failed to run {self._file}: {first_line(error)}"
-            ) from error
+            raise failed(f"ONNX Runtime failed to run {self._file}", error) from error
         if self._spec.provider != "cpu":
             self._bindings[index].synchronize_outputs()
 
@@ -156,9 +154,7 @@ class OnnxRuntime:
         except (
             Exception
         ) as error:  # its exception types are private; all mean: this file does not load
-            raise DgpruneError(
-                f"ONNX Runtime cannot load {self._file}: {first_line(error)}"
-            ) from error
+            raise failed(f"ONNX Runtime cannot load {self._file}", error) from error
         found = session.get_providers()
         if found[0] != provider:  # CUDA that is listed, but does not load
             raise DgpruneError(

@@ -10,12 +10,11 @@ from typing import Any, Self
 import numpy as np
 
 from dgprune.data.preprocessing import Floats
-from dgprune.errors import DgpruneError
 from dgprune.node_kinds import kinds_of_executed, kinds_of_nodes, nodes_of_openvino
 from dgprune.node_times import NodeTime
 from dgprune.proof import Layer, Proof, prove
 from dgprune.records import RuntimeSpec
-from dgprune.runtimes import Inputs, Loadable, check_inputs, first_line
+from dgprune.runtimes import Inputs, Loadable, check_inputs, failed
 
 _PRODUCTS = ("FullyConnected", "Convolution", "MatMul", "ScaledDotProductAttention")
 _MICROSECOND = timedelta(microseconds=1)
@@ -54,7 +53,7 @@ class OpenVino:
             self._model = core.read_model(file)
             self._compiled = core.compile_model(self._model, "CPU", settings)
         except RuntimeError as error:
-            raise DgpruneError(f"OpenVINO cannot load {file}: {first_line(error)}") from error
+            raise failed(f"OpenVINO cannot load {file}", error) from error
 
     def _hint(self, core: Any) -> str:
         """The precision to ask for.
@@ -90,9 +89,7 @@ class OpenVino:
         try:
             self._requests[index].infer()
         except RuntimeError as error:
-            raise DgpruneError(
-                f"OpenVINO failed to run {self._loadable.file}: {first_line(error)}"
-            ) from error
+            raise failed(f"OpenVINO failed to run {self._loadable.file}", error) from error
         if self._means_us is not None:
             told = self._requests[index].profiling_info
             self._means_us.append({p.node_name: p.real_time // _MICROSECOND for p in told})

@@ -13,7 +13,7 @@ from dgprune.errors import DgpruneError
 from dgprune.node_times import NodeTime
 from dgprune.proof import Layer, Proof, prove
 from dgprune.records import RuntimeSpec
-from dgprune.runtimes import Inputs, Loadable, check_inputs, cuda_device
+from dgprune.runtimes import Inputs, Loadable, check_inputs, cuda_device, failed
 from dgprune.runtimes.tensorrt_profile import layer_profiler, node_times
 from dgprune.timing import DeviceTime
 
@@ -84,16 +84,15 @@ class TensorRt:
                     f"{file} was built for {part} {built}, here is {found}; "
                     "export it again on this machine"
                 )
-        errors: list[str] = []
-        self._logger = quiet_logger(self._trt, errors)
+        self._errors: list[str] = []
+        self._logger = quiet_logger(self._trt, self._errors)
         self._engine = self._trt.Runtime(self._logger).deserialize_cuda_engine(file.read_bytes())
         if self._engine is None:
-            told = errors[-1] if errors else "no reason given"
-            raise DgpruneError(f"TensorRT cannot load {file}: {told}; export it again")
+            raise failed(f"TensorRT cannot load {file}", f"{self._reason()}; export it again")
         self._context = self._engine.create_execution_context()
         if self._context is None:
-            told = errors[-1] if errors else "out of device memory"
-            raise DgpruneError(f"TensorRT cannot make a context for {file}: {told}")
+            told = self._errors[-1] if self._errors else "out of memory on the device"
+            raise failed(f"TensorRT cannot make a context for {file}", told)
         self._stream = cuda_device.Stream()
         return self
 
@@ -172,7 +171,11 @@ class TensorRt:
         for name, address in addresses.items():
             self._context.set_tensor_address(name, address)
         if not self._context.execute_async_v3(self._stream.handle):
-            raise DgpruneError(f"TensorRT failed to run {self._loadable.file}")
+            raise failed(f"TensorRT failed to run {self._loadable.file}", self._reason())
+
+    def _reason(self) -> str:
+        """What TensorRT last called an error."""
+        return self._errors[-1] if self._errors else "no reason given"
 
     def _names(self) -> tuple[str, str]:
         """Names of the input and the output."""
