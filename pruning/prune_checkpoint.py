@@ -7,8 +7,8 @@ import torch
 
 from dgprune.checkpoint import open_checkpoint, save_checkpoint
 from dgprune.data import Purpose, load_images, to_input
+from dgprune.data.draw import DEALING, balanced
 from dgprune.data.images import Loading
-from dgprune.data.split import balanced
 from dgprune.lineage import next_step
 from dgprune.models import Transformer, set_fused_attention, structure_of
 from dgprune.progress import SILENT, Progress
@@ -167,6 +167,7 @@ def score_units(model: Transformer, images: Images, spec: PruneSpec) -> UnitScor
         "seed": spec.seed,
         "drop_dependency": spec.drop_dependency,
         "score_images": spec.score_images if needed else 0,
+        "dealing": DEALING if needed else 0,
         "skip_bad_images": images.skip,
     }
     scores = shared_scores(images.store, asked, compute)

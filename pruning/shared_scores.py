@@ -17,7 +17,7 @@ from dgprune.store import explained, write_bytes
 from dgprune.temporary import alone
 from pruning.ranking import UnitScores
 
-_FORMAT = 1  # raised where a criterion gives other numbers
+_FORMAT = 1  # raised where a criterion gives other numbers on the same images
 _TUPLES = ("qk", "value", "mlp")
 
 

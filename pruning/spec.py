@@ -3,10 +3,11 @@
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
+from dgprune.data.draw import DEALING
 from dgprune.errors import MAX_SEED, DgpruneError, require_between
 from dgprune.schema import Json, encode
 from pruning.budgets import Budget, Limits
-from pruning.criteria import CRITERIA, Criterion
+from pruning.criteria import CRITERIA, NEEDS_IMAGES, Criterion
 from pruning.ranking import RANKINGS, Ranking
 
 TORCH_PRUNING_CRITERIA = ("hessian", "taylor", "l1", "l2", "random")
@@ -106,6 +107,8 @@ class PruneSpec:
             asked["engine"] = self.engine
         if self.drop_dependency != "none":
             asked["drop_dependency"] = self.drop_dependency
+        if self.criterion in NEEDS_IMAGES:
+            asked["dealing"] = DEALING
         return asked
 
     def applying(self) -> Json:
@@ -115,6 +118,7 @@ class PruneSpec:
             asked["scale_attention"] = self.scale_attention
         if self.refit:
             asked |= {"refit": True, "refit_images": self.refit_images, "seed": self.seed}
+            asked["dealing"] = DEALING
         return asked
 
     def with_budget(self, budget: Budget) -> "PruneSpec":

@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from dgprune.data.dataset import DataSet, Sample
+from dgprune.data.draw import balanced as balanced
 from dgprune.data.draw import drawn_by, in_order
 from dgprune.errors import DgpruneError
 from dgprune.schema import canonical_json, digest, nearest, read_json, seal
@@ -220,20 +219,6 @@ def _require_any(samples: Sequence[Sample], domain: str, why: str, *, least: str
             f"{why} of every class of a source domain apart, and {domain!r} has too few images "
             f"for that; add some ({least} or more a class)"
         )
-
-
-def balanced(samples: Sequence[Sample], count: int, *, seed: int) -> tuple[Sample, ...]:
-    """`count` samples (or all), dealt in turn over domains and classes, drawn by seed."""
-    rng = np.random.default_rng(seed)
-    piles: dict[tuple[str, int], list[Sample]] = defaultdict(list)
-    for index in rng.permutation(len(samples)):
-        piles[samples[index].domain, samples[index].label].append(samples[index])
-    chosen: list[Sample] = []
-    for depth in range(max((len(pile) for pile in piles.values()), default=0)):
-        for key in sorted(piles):
-            if depth < len(piles[key]):
-                chosen.append(piles[key][depth])
-    return tuple(chosen[:count])
 
 
 def _keys(samples: Sequence[Sample]) -> list[list[str]]:

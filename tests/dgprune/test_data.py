@@ -1,13 +1,24 @@
 """Data: the digits, folders, the split, and the guard against leaks."""
 
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dgprune.data import Preprocessing, Purpose, leave_one_out, load_images, open_data, to_input
+from dgprune.data import (
+    Preprocessing,
+    Purpose,
+    Sample,
+    leave_one_out,
+    load_images,
+    open_data,
+    to_input,
+)
 from dgprune.data.images import Loading
 from dgprune.data.split import balanced
 from dgprune.errors import DgpruneError, LeakError
@@ -72,6 +83,54 @@ def test_balanced_deals_evenly_over_domains_and_classes(data_folder: Path) -> No
     assert {(s.domain, s.label) for s in chosen} == {
         (f"domain{d}", c) for d in (1, 2) for c in (0, 1)
     }
+
+
+@given(
+    sizes=st.lists(st.lists(st.integers(0, 6), min_size=5, max_size=5), min_size=2, max_size=4),
+    count=st.integers(1, 130),
+    seed=st.integers(0, 2**31),
+)
+@settings(deadline=None)
+def test_domains_and_classes_are_dealt_as_even_as_the_images_allow(
+    sizes: list[list[int]], count: int, seed: int
+) -> None:
+    piles = {(f"d{d}", c): n for d, row in enumerate(sizes) for c, n in enumerate(row)}
+    samples = [
+        Sample(key=f"{d}/{c}/{i}", domain=d, label=c)
+        for (d, c), n in piles.items()
+        for i in range(n)
+    ]
+    chosen = balanced(samples, count, seed=seed)
+    assert len(set(chosen)) == len(chosen) == min(count, len(samples))
+    assert chosen == balanced(samples, count, seed=seed)
+    by_domain, by_pile = (
+        Counter(s.domain for s in chosen),
+        Counter((s.domain, s.label) for s in chosen),
+    )
+    whole = Counter(s.domain for s in samples)
+    _require_even({d: by_domain[d] for d in whole}, whole)
+    for domain in whole:
+        mine = {pile: n for pile, n in piles.items() if pile[0] == domain}
+        _require_even({pile: by_pile[pile] for pile in mine}, mine)
+
+
+def _require_even(chosen: Mapping[Any, int], there: Mapping[Any, int]) -> None:
+    """One that has more to give is at most one behind any other."""
+    for key, count in chosen.items():
+        assert count == there[key] or count >= max(chosen.values()) - 1
+
+
+def test_a_few_images_of_many_classes_are_of_every_domain_and_of_different_classes() -> None:
+    samples = [
+        Sample(key=f"{d}/{c}/{i}", domain=d, label=c)
+        for d in ("art", "clipart", "product")
+        for c in range(65)
+        for i in range(10)
+    ]
+    chosen = [balanced(samples, 64, seed=seed) for seed in range(2)]
+    assert sorted(Counter(s.domain for s in chosen[0]).values()) == [21, 21, 22]
+    assert len({s.label for s in chosen[0]}) == 64  # no class twice while there are others
+    assert chosen[0] != chosen[1]
 
 
 @pytest.mark.parametrize("purpose", [p for p in Purpose if p is not Purpose.REPORT])

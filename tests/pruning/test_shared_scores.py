@@ -10,6 +10,7 @@ import pytest
 
 from dgprune.source import SourceSpec
 from pruning import prune_checkpoint
+from pruning import spec as spec_module
 from pruning.budgets import Budget
 from pruning.criteria import score
 from pruning.prune_checkpoint import PLAN, prune
@@ -130,3 +131,21 @@ def test_a_cut_is_the_same_whether_scores_are_computed_or_read(
     first, again = weights(), weights()
     assert len(list((tmp_path / "store").glob("scores-taylor-*"))) == 1
     assert again == first
+
+
+def test_what_was_made_of_images_of_another_dealing_is_not_found(
+    chain: TinyChain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = SourceSpec(model=str(chain.dense), data=chain.data, target=chain.target)
+
+    def made(criterion: str, *, refit: bool) -> str:
+        spec = PruneSpec(criterion=criterion, score_images=4, refit=refit, refit_images=4)  # type: ignore[arg-type]
+        return prune(source, spec, tmp_path).path.name
+
+    asked = (("taylor", False), ("taylor", True), ("l1", True), ("l1", False))
+    now = [made(criterion, refit=refit) for criterion, refit in asked]
+    for module in (spec_module, prune_checkpoint):
+        monkeypatch.setattr(module, "DEALING", 1)
+    before = [made(criterion, refit=refit) for criterion, refit in asked]
+    assert [a == b for a, b in zip(now, before, strict=True)] == [False, False, False, True]
+    assert len(list(tmp_path.glob("scores-taylor-*"))) == 2
