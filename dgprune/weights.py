@@ -32,9 +32,9 @@ def load_timm(
 ) -> Transformer:
     """A timm model with `weights` ("pretrained", "random" or a .safetensors file).
 
-    A classifier of another number of classes is left out and starts from chance, by `seed`;
-    position embeddings are resampled to `image_size`. Raises DgpruneError where the weights are not
-    this model's.
+    A classifier of another number of classes is left out and starts from chance, by `seed`, as does
+    one that the file lacks, which those of timm's DINOv2 or MAE do; position embeddings are
+    resampled to `image_size`. Raises DgpruneError where the weights are not this model's.
     """
     torch.manual_seed(seed)
     if weights == RANDOM:
@@ -47,10 +47,9 @@ def load_timm(
     torch.manual_seed(seed)
     model = create_timm(name, num_classes=num_classes, img_size=image_size)
     fitted = filter_beit(state, model) if isinstance(model, Beit) else filter_vit(state, model)
-    own = model.state_dict()
-    for key in list(fitted):
-        if key.split(".")[0] in ("head", "head_dist") and fitted[key].shape != own[key].shape:
-            fitted[key] = own[key]
+    for key, value in model.state_dict().items():
+        if _of_classifier(key) and (key not in fitted or fitted[key].shape != value.shape):
+            fitted[key] = value
     try:
         model.load_state_dict(fitted)
     except RuntimeError as error:
@@ -112,13 +111,16 @@ def _require_fit(name: str, state: Weights, weights: str) -> None:
     require_supported_name(name)
     with torch.device("meta"):
         reference = create_timm(name).state_dict()
+    has_classifier = any(_of_classifier(key) for key in state)
     for key, value in reference.items():
+        if _of_classifier(key) and not has_classifier:
+            continue
         if key not in state:
             raise DgpruneError(
                 f"--weights {weights} is not a {name}: {key} is missing; "
                 "give the weights of that model"
             )
-        if key.split(".")[0] in ("head", "head_dist"):
+        if _of_classifier(key):
             continue
         if state[key].shape != value.shape:
             raise DgpruneError(
@@ -131,6 +133,10 @@ def _require_fit(name: str, state: Weights, weights: str) -> None:
             f"--weights {weights} is not a {name}: {extra[0]} is not part of it; "
             "give the weights of that model"
         )
+
+
+def _of_classifier(key: str) -> bool:
+    return key.split(".")[0] in ("head", "head_dist")
 
 
 def _from_hub(name: str, *, num_classes: int, image_size: int | None) -> Transformer:

@@ -4,16 +4,19 @@ import json
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
+import timm
 import torch
 from safetensors.torch import save_file
 
 import dgprune
 from dgprune.checkpoint import load_model, open_checkpoint
 from dgprune.errors import DgpruneError
-from dgprune.models import Transformer
+from dgprune.models import Transformer, create_timm
 from dgprune.source import SourceSpec, open_source
 from dgprune.weights import load_timm
 from pruning.prune_checkpoint import prune
@@ -149,3 +152,33 @@ def test_position_embeddings_follow_the_image_size(micro: Transformer, tmp_path:
     assert loaded("head.weight").shape == (3, 96)
     assert torch.equal(loaded("pos_embed")[:, :1], before("pos_embed")[:, :1])
     assert torch.equal(loaded("blocks.0.attn.qkv.weight"), before("blocks.0.attn.qkv.weight"))
+
+
+@pytest.mark.parametrize("name", [MICRO, "vit_small_patch14_dinov2", "vit_base_patch16_224.mae"])
+def test_weights_without_a_classifier_get_one_by_the_seed(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small: dict[str, Any] = {} if name == MICRO else {"embed_dim": 64, "depth": 1, "num_heads": 4}
+    monkeypatch.setattr(timm, "create_model", partial(timm.create_model, **small))
+    given = create_timm(name, num_classes=0).state_dict()
+    assert not any(key.startswith("head") for key in given)
+    save_file(given, tmp_path / "w.safetensors")
+    made = [
+        load_timm(name, str(tmp_path / "w.safetensors"), num_classes=3, image_size=None, seed=seed)
+        for seed in (0, 0, 1)
+    ]
+    heads = [model.get_parameter("head.weight") for model in made]
+    assert heads[0].shape[0] == 3
+    assert torch.equal(heads[0], heads[1]) and not torch.equal(heads[0], heads[2])
+    assert torch.equal(
+        made[0].get_parameter("blocks.0.attn.qkv.weight"), given["blocks.0.attn.qkv.weight"]
+    )
+
+
+@pytest.mark.parametrize("key", ["head.bias", "norm.weight"])
+def test_weights_that_lack_any_other_part_are_refused(
+    micro: Transformer, key: str, tmp_path: Path
+) -> None:
+    save_file({k: v for k, v in micro.state_dict().items() if k != key}, tmp_path / "w.safetensors")
+    with pytest.raises(DgpruneError, match=f"{key} is missing; give the weights of that model"):
+        load_timm(MICRO, str(tmp_path / "w.safetensors"), num_classes=3, image_size=None, seed=0)
