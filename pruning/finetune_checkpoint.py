@@ -18,6 +18,7 @@ from dgprune.store import new_folder, store_at
 from dgprune.structure import Structure
 from pruning.processes import Processes, count_of_processes, joined_processes
 from pruning.resume import Resume
+from pruning.sources_check import require_sources
 from pruning.training import Task, train
 from pruning.training_record import Diverged, TrainingRecord
 from pruning.training_spec import TrainSpec
@@ -42,6 +43,7 @@ def finetune(spec: FinetuneSpec, out: Path, progress: Progress = SILENT) -> Done
     of the best evaluation before are kept in a folder `diverged-...`.
     """
     source = open_source(spec.source)
+    require_sources(spec.train, source.split.train, count_of_processes())
     teacher = open_checkpoint(Path(spec.teacher)) if spec.teacher else None
     if teacher is None and spec.train.feature_weight:
         raise DgpruneError("--feature-weight does nothing without --teacher; add that")
@@ -79,6 +81,7 @@ def _asked(spec: FinetuneSpec, teacher: Checkpoint | None) -> Json:
         asked["skip_bad_images"] = True
     if count_of_processes() > 1:  # each draws its own views
         asked["processes"] = count_of_processes()
+        asked["shares"] = "of neighbours"  # it was every n-th image, of one domain where balanced
     return asked
 
 
@@ -182,13 +185,6 @@ def _task(source: Source, spec: FinetuneSpec, progress: Progress) -> Task:
 
     train_images = load(source.split.train, Purpose.TRAIN)
     seen = set(train_images.labels.tolist())
-    if len({sample.domain for sample in train_images.samples}) < 2:
-        for option, given in (
-            ("--coral", spec.train.coral),
-            ("--domain-balanced", spec.train.domain_balanced),
-        ):
-            if given:
-                raise DgpruneError(f"{option} does nothing with one source domain; remove it")
     unseen = [name for label, name in enumerate(source.origin.classes) if label not in seen]
     if unseen:
         raise DgpruneError(f"class {unseen[0]!r} has no image in any source domain; add some")

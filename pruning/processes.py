@@ -21,8 +21,11 @@ class Processes:
     count: int = 1
 
     def share(self, items: Tensor) -> Tensor:
-        """The part of a batch that is for this process."""
-        return items[self.rank :: self.count]
+        """The part of a batch that is for this process: neighbours, which are of several domains.
+
+        A balanced batch has the domains in turn, so that every n-th image may be of one alone.
+        """
+        return items.tensor_split(self.count)[self.rank]
 
     def add_up(self, values: Tensor) -> Tensor:
         """The sum over all processes, in all of them."""

@@ -11,6 +11,7 @@ from pruning.distillation import LossWeights
 Averaging = Literal["none", "ema", "swad"]
 Precision = Literal["auto", "fp32", "bf16"]
 Selection = Literal["source-val", "oracle"]
+COMPARED = 4  # images that CORAL needs: of two domains two each, or there is no covariance
 _SINCE_THE_FIRST = frozenset(  # fields every lineage holds; the others are told where they are used
     (
         "epochs",
@@ -98,7 +99,7 @@ class TrainSpec:
                 )
         if self.feature_blocks > 1 and not self.feature_weight:
             raise DgpruneError("--feature-blocks does nothing without --feature-weight; add that")
-        if self.coral and self.batch_size < 4:
+        if self.coral and self.batch_size < COMPARED:
             raise DgpruneError(
                 f"--coral does nothing with --batch-size {self.batch_size}: two domains with two "
                 "images each are four; raise it"

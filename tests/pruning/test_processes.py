@@ -3,13 +3,23 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dgprune.checkpoint import load_model, open_checkpoint
-from pruning.processes import count_of_processes
+from dgprune.data import Sample
+from dgprune.errors import DgpruneError
+from pruning.batches import Cursor, Feed
+from pruning.invariance import coral_loss
+from pruning.processes import Processes, count_of_processes
+from pruning.sources_check import require_sources
+from pruning.training import Task
+from pruning.training_spec import TrainSpec
 from tests.conftest import MICRO, TinyChain
 
 
@@ -83,3 +93,52 @@ def test_what_stops_the_first_process_is_one_line_in_each(chain: TinyChain, tmp_
 def test_without_torchrun_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     assert count_of_processes() == 1
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_coral_compares_the_domains_of_a_balanced_batch_in_every_process(
+    task: Task, rank: int
+) -> None:
+    """As many processes as domains: every n-th image would be of one domain."""
+    spec = TrainSpec(coral=1.0, domain_balanced=True, batch_size=8, augmentation="none")
+    feed = Feed(
+        images=task.train,
+        preprocessing=task.preprocessing,
+        spec=spec,
+        device=torch.device("cpu"),
+        processes=Processes(rank=rank, count=2),
+    )
+    batch, count = feed.batch(Cursor())
+    assert (len(batch.labels), count) == (4, 8)
+    assert coral_loss(batch.views.flatten(1), batch.domains).item() > 0
+
+
+@given(domains=st.integers(2, 6), processes=st.integers(1, 8), more=st.integers(0, 9))
+@settings(deadline=None)
+def test_every_share_of_a_balanced_batch_has_two_images_of_two_domains(
+    domains: int, processes: int, more: int
+) -> None:
+    spec = TrainSpec(coral=1.0, domain_balanced=True, batch_size=(domains + 2) * processes + more)
+    samples = [Sample(domain=str(d), label=0, key=str(d)) for d in range(domains)]
+    require_sources(spec, samples, processes)
+    batch = torch.arange(spec.batch_size)
+    shares = [Processes(rank=r, count=processes).share(batch) for r in range(processes)]
+    assert torch.equal(torch.cat(shares), batch)
+    for share in shares:
+        assert (torch.bincount(share % domains) >= 2).sum() >= 2
+    small = replace(spec, batch_size=(domains + 2) * processes - 1)
+    with pytest.raises(DgpruneError, match="--coral does nothing with --batch-size"):
+        require_sources(small, samples, processes)
+
+
+def test_batches_that_are_too_small_for_coral_name_the_processes() -> None:
+    samples = [Sample(domain=d, label=0, key=d) for d in "abc"]
+    spec = TrainSpec(coral=1.0, batch_size=8)
+    require_sources(spec, samples, 2)
+    with pytest.raises(
+        DgpruneError,
+        match="--batch-size 8 in 3 processes, 2 each: .* need 4; pass --batch-size 12 or more",
+    ):
+        require_sources(spec, samples, 3)
+    with pytest.raises(DgpruneError, match="dealt over 3 domains need 5; pass --batch-size 5 or"):
+        require_sources(replace(spec, domain_balanced=True, batch_size=4), samples, 1)
