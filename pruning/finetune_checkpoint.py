@@ -18,7 +18,7 @@ from dgprune.store import new_folder, store_at
 from dgprune.structure import Structure
 from pruning.processes import Processes, count_of_processes, joined_processes
 from pruning.resume import Resume
-from pruning.sources_check import require_sources
+from pruning.sources_check import require_every_domain, require_sources
 from pruning.training import Task, train
 from pruning.training_record import Diverged, TrainingRecord
 from pruning.training_spec import TrainSpec
@@ -181,7 +181,9 @@ def _task(source: Source, spec: FinetuneSpec, progress: Progress) -> Task:
 
     def load(samples: Sequence[Sample], purpose: Purpose) -> Images:
         where = source.data, samples, source.origin.preprocessing
-        return load_images(*where, purpose=purpose, loading=loading)
+        images = load_images(*where, purpose=purpose, loading=loading)
+        require_every_domain(samples, images, purpose)
+        return images
 
     train_images = load(source.split.train, Purpose.TRAIN)
     seen = set(train_images.labels.tolist())

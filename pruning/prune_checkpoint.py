@@ -25,6 +25,7 @@ from pruning.planning import make_plan
 from pruning.ranking import UnitScores
 from pruning.refit import refit
 from pruning.shared_scores import shared_scores
+from pruning.sources_check import require_every_domain
 from pruning.spec import PruneSpec
 from pruning.surgery import apply_plan
 from pruning.torch_pruning_engine import prune_by_torch_pruning, skipped_axes
@@ -130,13 +131,15 @@ class Images:
     def load(self, count: int, seed: int, purpose: Purpose = Purpose.SCORE) -> Calibration:
         """`count` images and their labels, drawn by `seed`."""
         source, preprocessing = self.source, self.source.origin.preprocessing
+        samples = balanced(source.split.train, count, seed=seed)
         images = load_images(
             source.data,
-            balanced(source.split.train, count, seed=seed),
+            samples,
             preprocessing,
             purpose=purpose,
             loading=Loading(split=source.split, skip_bad_images=self.skip, progress=self.progress),
         )
+        require_every_domain(samples, images, purpose)
         return Calibration(
             inputs=torch.from_numpy(to_input(images.pixels, preprocessing)),
             labels=torch.from_numpy(images.labels),

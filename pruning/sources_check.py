@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from dgprune.data import Sample
+from dgprune.data import Images, Purpose, Sample
 from dgprune.errors import DgpruneError
 from pruning.training_spec import COMPARED, TrainSpec
 
@@ -26,4 +26,20 @@ def require_sources(spec: TrainSpec, samples: Sequence[Sample], processes: int) 
         raise DgpruneError(
             f"--coral does nothing with --batch-size {spec.batch_size}{where}: two domains with "
             f"two images each{dealt} need {needed}; pass --batch-size {needed * processes} or more"
+        )
+
+
+def require_every_domain(wanted: Sequence[Sample], found: Images, purpose: Purpose) -> None:
+    """Raises DgpruneError where a domain of `wanted` has no image in `found`.
+
+    Images that cannot be read, or are copies of held-out ones, may be left out, but a mean over
+    domains that silently lacks one is another number.
+    """
+    lost = {sample.domain for sample in wanted} - {sample.domain for sample in found.samples}
+    if lost:
+        domain = min(lost)
+        count = sum(sample.domain == domain for sample in wanted)
+        raise DgpruneError(
+            f"--skip-bad-images leaves out all {count} image(s) of domain {domain!r} for "
+            f"{purpose.value}, which needs some of every source domain; repair or replace them"
         )
