@@ -42,14 +42,24 @@ def blocks_of(model: Transformer) -> list[Any]:
 
 
 def require_supported_name(name: str) -> None:
-    """Raises DgpruneError where `name` is not a timm model, or not of a supported family."""
-    bare = name.split(".")[0]
+    """Raises DgpruneError where `name`, its family or its tag is not a known one.
+
+    A tag behind a dot says which of timm's weights are meant.
+    """
+    bare, _, tag = name.partition(".")
     if not timm.is_model(bare):
         known = [m for m in timm.list_models() if m.startswith(FAMILIES)]
         raise DgpruneError(f"timm has no model {name!r}{nearest(bare, known)}")
     if not bare.startswith(FAMILIES):
         raise DgpruneError(
             f"{name} is of no supported family ({', '.join(f + '*' for f in FAMILIES)})"
+        )
+    tagged = timm.list_models(f"{bare}.*", include_tags=True)
+    if tag and name not in tagged:
+        known = [full.partition(".")[2] for full in tagged]
+        raise DgpruneError(
+            f"timm has no weights {tag!r} of {bare}{nearest(tag, known)}; give {bare} alone, or "
+            f"with one of: {', '.join(known) or 'none'}"
         )
 
 

@@ -153,6 +153,13 @@ def test_a_pruning_may_have_a_recovery_and_a_teacher_of_its_own(tmp_path: Path) 
         check_recipe(dataclasses.replace(recipe, prune=(longer,)))
 
 
+def test_a_model_whose_tag_is_unknown_is_refused_before_any_work(tmp_path: Path) -> None:
+    name = 'model = "vit_tiny_patch16_224'
+    recipe = changed(tmp_path, "pacs-tiny-cpu", name, f"{name}.nosuch")
+    with pytest.raises(DgpruneError, match="timm has no weights 'nosuch' of vit_tiny_patch16_224"):
+        check_recipe(recipe)
+
+
 def test_images_of_the_refit_are_handed_on_and_need_one(tmp_path: Path) -> None:
     more = changed(tmp_path, "pacs-tiny-cpu", "refit = false", "refit = true\nrefit_images = 9")
     assert pruning_options(more.prune[0], "l1", HALF)[-2:] == ("--refit-images", "9")

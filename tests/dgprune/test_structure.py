@@ -72,6 +72,26 @@ def test_unsupported_models_are_refused(name: str, reason: str) -> None:
         create(name, num_classes=7, image_size=None)
 
 
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        (
+            "vit_tiny_patch16_224.augreg_in1k",
+            "did you mean 'augreg_in21k'.*; give vit_tiny_patch16",
+        ),
+        ("vit_tiny_patch16_224.nosuch", "with one of: augreg_in21k, augreg_in21k_ft_in1k"),
+        ("vit_micro_patch4_32.nosuch", "give vit_micro_patch4_32 alone, or with one of: none"),
+    ],
+)
+def test_an_unknown_tag_names_those_that_are_known(name: str, says: str) -> None:
+    with pytest.raises(DgpruneError, match=says):
+        bare_model(name)
+
+
+def test_a_known_tag_is_a_name() -> None:
+    assert bare_model("vit_tiny_patch16_224.augreg_in21k").embed_dim == 192
+
+
 def test_preprocessing_is_the_models_own() -> None:
     vit = preprocessing_of(create("vit_tiny_patch16_224", num_classes=7, image_size=64), 64)
     deit = preprocessing_of(create("deit_tiny_patch16_224", num_classes=7, image_size=64), 64)
