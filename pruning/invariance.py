@@ -55,11 +55,13 @@ def coral_loss(features: Tensor, domains: Tensor) -> Tensor:
     """Mean over pairs of domains of the squared differences of means and covariances.
 
     `features` [b, width], `domains` [b]. CORAL (Sun and Saenko 2016) as DomainBed has it; a domain
-    with fewer than two images in the batch has no covariance and is left out.
+    with fewer than two images in the batch has no covariance and is left out. The moments are in
+    single precision also under autocast, which multiplies matrices of floats in bf16.
     """
     groups = [features[domains == domain] for domain in sorted(set(domains.tolist()))]
-    groups = [group.float() for group in groups if len(group) > 1]
-    moments = [(group.mean(0), group.T.cov()) for group in groups]
+    with torch.autocast(features.device.type, enabled=False):
+        groups = [group.float() for group in groups if len(group) > 1]
+        moments = [(group.mean(0), group.T.cov()) for group in groups]
     pairs = [
         (mean - other_mean).square().mean() + (cov - other_cov).square().mean()
         for (mean, cov), (other_mean, other_cov) in combinations(moments, 2)

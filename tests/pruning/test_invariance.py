@@ -59,6 +59,14 @@ def test_coral_is_the_difference_of_the_moments() -> None:
     assert coral_loss(features, domains).item() == pytest.approx(mean + covariance, rel=1e-5)
 
 
+def test_coral_is_computed_in_single_precision_under_autocast() -> None:
+    features = torch.randn(20, 5, generator=GENERATOR().manual_seed(0))
+    domains = torch.arange(20) % 2
+    with torch.autocast("cpu", torch.bfloat16):
+        found = coral_loss(features, domains)
+    assert torch.equal(found, coral_loss(features, domains))
+
+
 def test_coral_is_zero_for_equal_domains_and_where_no_pair_is() -> None:
     half = torch.randn(6, 4, generator=GENERATOR().manual_seed(0))
     assert coral_loss(torch.cat([half, half]), torch.arange(12) // 6).item() < 1e-10
