@@ -17,6 +17,11 @@ class Schedule:
     warmup: float
     total: int
 
+    @classmethod
+    def after(cls, warmup: float, *, total: int) -> "Schedule":
+        """The schedule of `total` steps: a warm-up, where there is one, takes a whole step."""
+        return cls(warmup=max(1.0, warmup) if warmup else 0.0, total=total)
+
     def __call__(self, step: int) -> float:
         """The share at `step`, counted from 0."""
         if step < self.warmup:

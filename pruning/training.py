@@ -118,8 +118,7 @@ class Training:
         self.rates = [group["lr"] for group in self.optimiser.param_groups]
         steps = self.feed.steps_per_epoch
         self.steps_in_all = spec.epochs * steps
-        warmup = max(1.0, spec.warmup_epochs * steps)
-        self.schedule = Schedule(warmup=warmup, total=self.steps_in_all)
+        self.schedule = Schedule.after(spec.warmup_epochs * steps, total=self.steps_in_all)
         self.average = averaging.start(spec.averaging, spec.ema_decay, self.model)
         self.validation = Pixels(images=self.task.validation, device=self.device)
         self.bf16 = spec.precision == "bf16" or (spec.precision == "auto" and has_bf16(self.device))

@@ -33,9 +33,9 @@ _SINCE_THE_FIRST = frozenset(  # fields every lineage holds; the others are told
 class TrainSpec:
     """How to train.
 
-    `warmup_epochs` of linear warm-up come before the cosine. What the weights of the loss and the
-    temperature mean stands in `pruning.distillation`, `mixup` and `coral` in `pruning.invariance`,
-    `averaging` in `pruning.averaging`, `layer_decay` in `pruning.optimiser`.
+    `warmup_epochs` of linear warm-up, fewer than `epochs`, come before the cosine. What the weights
+    of the loss and the temperature mean stands in `pruning.distillation`, `mixup` and `coral` in
+    `pruning.invariance`, `averaging` in `pruning.averaging`, `layer_decay` in `pruning.optimiser`.
 
     The model is evaluated on the source-validation images after every epoch, or every
     `evaluate_every` steps; training ends early where `patience` evaluations brought nothing better
@@ -73,6 +73,11 @@ class TrainSpec:
         require_between("--lr", self.learning_rate, 1e-12, 1e3)
         require_between("--weight-decay", self.weight_decay, 0, 1e3)
         require_between("--warmup-epochs", self.warmup_epochs, 0, 1e6)
+        if self.warmup_epochs >= self.epochs:
+            raise DgpruneError(
+                f"--warmup-epochs {self.warmup_epochs:g} is no less than --epochs {self.epochs}, "
+                "so that the learning rate would never be reached; pass fewer, or 0 for none"
+            )
         require_between("--label-smoothing", self.label_smoothing, 0, 1)
         require_between("--clip-norm", self.clip_norm, 1e-12, 1e12)
         require_between("--distill-weight", self.distill_weight, 0, 1)

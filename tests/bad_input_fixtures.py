@@ -139,7 +139,8 @@ def bench(artefact: object, chain: TinyChain, records: object) -> list[object]:
 def write_recipe(path: Path, data: object, old: str = "", new: str = "") -> Path:
     """Writes a recipe of one cell and an epoch, the first `old` in it replaced by `new`."""
     text = recipe_text("quickstart").replace('"rotated-digits"', json.dumps(str(data)))
-    text = re.sub(r"epochs = \d+", "epochs = 1", text.replace('"rot75"', '"domain2"'))
+    text = re.sub(r"(?m)^epochs = \d+", "epochs = 1", text.replace('"rot75"', '"domain2"'))
+    text = re.sub(r"warmup_epochs = \d+", "warmup_epochs = 0.5", text)
     grid, cell = text.index("[[prune]]"), text.rindex("[[prune]]")
     text = text[:grid] + text[cell:].replace('["hessian", "random"]', '["l1"]')
     text = text.replace("[0.75, 0.95]", "[0.5]").replace("[1, 32]", "[1]")

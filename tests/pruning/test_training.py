@@ -168,6 +168,33 @@ def test_schedule_warms_up_then_falls_to_zero() -> None:
     assert rates[20] == pytest.approx(0.0)
 
 
+def test_no_warm_up_is_none_and_a_short_one_a_step() -> None:
+    none, short = Schedule.after(0.0, total=20), Schedule.after(0.5, total=20)
+    assert [none(0), short(0), short(1)] == [1.0, 0.5, 1.0]
+
+
+def test_without_warm_up_the_first_step_has_the_whole_rate(
+    task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec, rates = dataclasses.replace(SPEC, epochs=1, warmup_epochs=0.0), list[float]()
+    one_step = Training.one_step
+
+    def noted(self: Training) -> None:
+        one_step(self)
+        rates.append(self.optimiser.param_groups[0]["lr"])
+
+    monkeypatch.setattr(Training, "one_step", noted)
+    train(fresh(), task, spec)  # type: ignore[arg-type]
+    assert rates[0] == spec.learning_rate
+
+
+@pytest.mark.parametrize(("epochs", "warmup"), [(1, 50.0), (1, 1.0), (3, 3.5)])
+def test_a_warm_up_that_never_ends_is_refused(epochs: int, warmup: float) -> None:
+    with pytest.raises(DgpruneError, match=f"--warmup-epochs {warmup:g} is no less than --epochs"):
+        TrainSpec(epochs=epochs, warmup_epochs=warmup)
+    assert TrainSpec(epochs=1).warmup_epochs < 1  # the default fits the shortest training
+
+
 def test_a_teacher_that_has_seen_the_target_is_refused(chain: TinyChain, tmp_path: Path) -> None:
     source = SourceSpec(model=MICRO, weights="random", data=chain.data, target="domain0")
     spec = FinetuneSpec(source=source, train=SPEC, teacher=str(chain.dense))

@@ -20,7 +20,7 @@ from tests.dgprune.sweep.trivial import write_plan
 
 TRAIN = (
     *("--epochs", "1", "--lr", "1e-3", "--batch-size", "8", "--weight-decay", "0.05"),
-    *("--warmup-epochs", "1", "--label-smoothing", "0", "--augmentation", "glyph"),
+    *("--warmup-epochs", "0.5", "--label-smoothing", "0", "--augmentation", "glyph"),
 )
 
 

@@ -33,7 +33,7 @@ epochs = 1
 lr = 1e-3
 batch_size = 8
 weight_decay = 0.05
-warmup_epochs = 1
+warmup_epochs = 0.5
 label_smoothing = 0.0
 augmentation = "glyph"
 [[prune]]
@@ -47,7 +47,7 @@ epochs = 1
 lr = 1e-3
 batch_size = 8
 weight_decay = 0.05
-warmup_epochs = 1
+warmup_epochs = 0.5
 label_smoothing = 0.0
 augmentation = "glyph"
 [distill]
