@@ -7,6 +7,7 @@ import numpy as np
 
 from dgprune.errors import DgpruneError
 from dgprune.structure import Structure, cost_of
+from pruning.aligning import aligned, heads_and_dims, require_multiples
 from pruning.budgets import Budget, BudgetKind, Limits
 from pruning.plan import BlockPlan, Plan, everything, planned
 from pruning.ranking import (
@@ -41,7 +42,9 @@ def make_plan(
     if budget.kind == "ratio":
         if budget.value == 0:
             limits = replace(limits, align_width=1, align_head_dim=1, align_mlp=1)
-        return _plan(scores, axes, keep_share(axes, ranking, budget.value), limits)
+        wanted = keep_share(axes, ranking, budget.value)
+        require_multiples(axes, wanted, scores, limits)
+        return _plan(scores, axes, wanted, limits)
 
     kept = _kept_cost(structure, dense, budget.kind)
     plan = _meet(_Search(scores, axes, ranking, limits), kept, budget.value)
@@ -95,8 +98,16 @@ class _Search:
     def nearest(
         self, kept: Callable[[Plan], float], budget: float, width: int | None = None
     ) -> Plan:
-        """The plan of the least strength whose cost is at most `budget`."""
-        return self.at(least_strength(lambda s: kept(self.at(s, width)), budget), width)
+        """The plan of the least strength whose cost is at most `budget`.
+
+        Raises DgpruneError where that strength takes units of an axis that can give none.
+        """
+        strength = least_strength(lambda s: kept(self.at(s, width)), budget)
+        wanted = keep_by_strength(self.axes, self.ranking, strength)
+        if width is not None:
+            wanted[0] = width
+        require_multiples(self.axes, wanted, self.scores, self.limits)
+        return self.at(strength, width)
 
 
 def _meet(search: _Search, kept: Callable[[Plan], float], budget: float) -> Plan:
@@ -160,9 +171,9 @@ def _plan(scores: UnitScores, axes: list[Axis], kept: list[int], limits: Limits)
     for index in range(len(scores.mlp)):
         attention_kept, mlp_kept = inner[2 * index : 2 * index + 2]
         heads, dims = heads_and_dims(scores.qk[index].shape, attention_kept, limits)
-        mlp = _aligned(mlp_kept, limits.align_mlp, axes[2 * index + 2])
+        mlp = aligned(mlp_kept, limits.align_mlp, axes[2 * index + 2])
         blocks.append(_plan_block(scores, index, (heads, dims, mlp)))
-    width = _aligned(width, limits.align_width, axes[0])
+    width = aligned(width, limits.align_width, axes[0])
     after = () if scores.width_after is None else _best(scores.width_after, width)
     return Plan(width=_best(scores.width, width), blocks=tuple(blocks), width_after=after)
 
@@ -187,31 +198,9 @@ def _plan_block(scores: UnitScores, index: int, sizes: tuple[int, int, int]) -> 
     )
 
 
-def _aligned(kept: int, multiple: int, axis: Axis) -> int:
-    """The multiple nearest to `kept` that lies between the floor and the size of the axis."""
-    if kept == axis.scores.size:
-        return kept
-    lowest = -(-axis.floor // multiple) * multiple
-    return min(max(round(kept / multiple) * multiple, lowest), axis.scores.size)
-
-
 def _best(scores: Scores, count: int) -> tuple[int, ...]:
     order = np.argsort(-scores, kind="stable")[:count]
     return tuple(int(i) for i in np.sort(order))
-
-
-def heads_and_dims(shape: tuple[int, ...], kept: int, limits: Limits) -> tuple[int, int]:
-    """Heads and dimensions a head whose product is nearest to `kept` attention channels.
-
-    Dimensions are multiples of the alignment, or all of them; between equals the fewer, larger
-    heads win, since attention kernels are fast on those.
-    """
-    heads, dims = shape
-    step, least = limits.align_head_dim, limits.min_head_dim
-    allowed = [d for d in range(step, dims, step) if d >= least]
-    fewest = min(limits.min_heads, heads)
-    pairs = [(h, d) for h in range(fewest, heads + 1) for d in [*allowed, dims]]
-    return min(pairs, key=lambda pair: (abs(pair[0] * pair[1] - kept), -pair[1]))
 
 
 def equal_scores(structure: Structure) -> UnitScores:

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from dgprune.errors import DgpruneError
 from dgprune.models import Transformer, structure_of
 from dgprune.structure import Block, Structure, cost_of
+from pruning.aligning import heads_and_dims
 from pruning.budgets import FOR_COST, Budget, Limits, budget_from, limits_from
 from pruning.plan import BlockPlan, Plan, check, everything, planned
-from pruning.planning import heads_and_dims, make_plan
+from pruning.planning import make_plan
 from pruning.ranking import RANKINGS, Ranking, UnitScores
 
 
@@ -93,6 +94,32 @@ def test_ranking_is_global_a_weaker_block_loses_more() -> None:
 def test_a_ratio_beyond_the_floors_is_an_error_that_names_an_axis() -> None:
     with pytest.raises(DgpruneError, match=r"--ratio leaves .* floors keep .*width"):
         plan_for(random_scores(0), 0.99, Limits())
+
+
+@pytest.mark.parametrize("kind", ["ratio", "macs"])
+@pytest.mark.parametrize(
+    ("align", "says"),
+    [
+        (
+            {"align_width": 512},
+            "width has 64 units, fewer than the multiple 512 .* --align width=N",
+        ),
+        ({"align_mlp": 160}, "MLP of block 0 has 128 units, fewer than the multiple 160 .* mlp=N"),
+        (
+            {"align_head_dim": 24, "min_heads": 4},
+            "attention of block 0 has 16 dimensions, fewer than the multiple 24 .* head_dim=N",
+        ),
+    ],
+)
+def test_a_multiple_above_the_size_of_an_axis_is_refused(
+    kind: str, align: dict[str, int], says: str
+) -> None:
+    budget = Budget(kind=kind, value=0.5)  # type: ignore[arg-type]
+    scores, limits = random_scores(0), replace(Limits(), **align)
+    with pytest.raises(DgpruneError, match=says):
+        make_plan(scores, STRUCTURE, "local", budget, limits)
+    whole = replace(budget, value=0.0 if kind == "ratio" else 1.0)
+    make_plan(scores, STRUCTURE, "local", whole, limits)  # nothing goes
 
 
 def test_scores_that_are_not_numbers_are_refused() -> None:
