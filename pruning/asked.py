@@ -32,9 +32,24 @@ class Asked:
                 "--steps takes --ratio, --macs or --params; leave --steps out with --plan and "
                 "--speedup"
             )
+        if self.plan is not None:
+            self._require_named_ablation(bool(self.plan.width_after))
         if self.aim is not None and self.spec.engine == "torch-pruning":
             raise DgpruneError(
                 "--engine torch-pruning knows --ratio only; use dgprune with --speedup"
+            )
+
+    def _require_named_ablation(self, edge_missed: bool) -> None:
+        """A plan that misses an edge cuts so; label and lineage say it where it is asked for."""
+        if edge_missed and self.spec.drop_dependency == "none":
+            raise DgpruneError(
+                "--plan was made with --drop-dependency residual and misses that shortcut; "
+                "pass --drop-dependency residual with it, or remove its width_after"
+            )
+        if not edge_missed and self.spec.drop_dependency != "none":
+            raise DgpruneError(
+                "--drop-dependency does nothing with --plan of a plan that misses no shortcut; "
+                "remove --drop-dependency"
             )
 
 

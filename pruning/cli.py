@@ -176,7 +176,6 @@ def prune(
         "--ranking": ranking,
         "--engine": engine,
         "--score-images": score_images,
-        "--drop-dependency": drop_dependency,
     }
     limiting = {"--align": align, "--floor": floor, "--runtime": runtime}
     if plan is not None:

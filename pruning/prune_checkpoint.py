@@ -101,8 +101,10 @@ def prune(
 def _label(source: Source, spec: PruneSpec, given: Given) -> str:
     if given.label is not None:
         return given.label
-    label = f"plan-{digest(plan_json(given.plan))[:6]}" if given.plan else spec.label
-    return label_after(source.label, label)
+    if given.plan is None:
+        return label_after(source.label, spec.label)
+    parts = ("plan", digest(plan_json(given.plan))[:6], *spec.ablations)
+    return label_after(source.label, "-".join(parts))
 
 
 def label_after(before: str, label: str) -> str:

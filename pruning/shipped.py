@@ -83,6 +83,7 @@ class Shipped:
         saved = self.folder / "plan.json"
         saved.write_text(canonical_json(plan_json(plan)), encoding="utf-8")
         given = [] if source.weights is None else ["--weights", source.weights]
+        given += ["--drop-dependency", "residual"] if plan.width_after else []
         given += [] if source.image_size is None else ["--image-size", str(source.image_size)]
         pruned = self.invoke(
             [

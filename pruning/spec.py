@@ -89,10 +89,13 @@ class PruneSpec:
         """The short name with another word for the budget, such as 2.5x."""
         parts = [] if self.engine == "dgprune" else ["tp"]
         parts += [self.criterion] + ([] if self.ranking == "global" else [self.ranking])
-        parts.append(budget)
-        parts += ["missed-edge"] if self.drop_dependency == "residual" else []
-        parts += ["scale-reset"] if self.scale_attention == "reset" else []
-        return "-".join(parts)
+        return "-".join([*parts, budget, *self.ablations])
+
+    @property
+    def ablations(self) -> list[str]:
+        """What is cut wrongly on purpose, as labels have it."""
+        parts = ["missed-edge"] if self.drop_dependency == "residual" else []
+        return parts + (["scale-reset"] if self.scale_attention == "reset" else [])
 
     def asked(self) -> Json:
         """The spec as the lineage keeps it: the budget under its own name, defaults left out."""
@@ -112,8 +115,10 @@ class PruneSpec:
         return asked
 
     def applying(self) -> Json:
-        """What a given plan still depends on: the refit and the attention's scale."""
+        """What a given plan still depends on: the refit and the ablations."""
         asked: Json = {}
+        if self.drop_dependency != "none":  # the plan has it; this is for who reads the lineage
+            asked["drop_dependency"] = self.drop_dependency
         if self.scale_attention != "keep":
             asked["scale_attention"] = self.scale_attention
         if self.refit:

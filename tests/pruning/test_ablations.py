@@ -2,11 +2,14 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from dgprune import cli
+from dgprune.checkpoint import open_checkpoint
 from dgprune.models import Transformer, blocks_of, create, set_fused_attention, structure_of
 from pruning.budgets import Budget, Limits
 from pruning.criteria import CRITERIA, Calibration, score
@@ -104,3 +107,31 @@ def test_a_reset_scale_divides_by_the_root_of_the_new_head_dimension(micro: Tran
         assert torch.equal(one.attn.qkv.weight[rows:], other.attn.qkv.weight[rows:])
     narrow = [b.attn.head_dim < 24 for b in blocks_of(reset)]
     assert any(narrow) and not torch.equal(kept(IMAGES), reset(IMAGES))
+
+
+def test_a_plan_that_misses_an_edge_is_applied_under_that_name_only(
+    data_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its plan.json says so; label and lineage of what is made by it must too."""
+    missed = ("--drop-dependency", "residual")
+
+    def prune(*more: str) -> tuple[int, str, str]:
+        where = ("--data", str(data_folder), "--target", "domain2", "--out", str(tmp_path))
+        options = ("--weights", "random", "--no-refit", "--quiet", *more)
+        code = cli._exit_code(["prune", MICRO, *where, *options])
+        told = capsys.readouterr()
+        return code, told.out.strip(), told.err
+
+    _, made, _ = prune("--criterion", "l1", *missed)
+    plan = str(Path(made, "plan.json"))
+    code, _, said = prune("--plan", plan)
+    assert (code, "pass --drop-dependency residual with it" in said) == (2, True)
+    code, made, _ = prune("--plan", plan, *missed)
+    assert code == 0
+    checkpoint = open_checkpoint(Path(made))
+    assert checkpoint.meta.label.startswith("plan-")
+    assert checkpoint.meta.label.endswith("-missed-edge")
+    assert checkpoint.meta.lineage[-1].spec["drop_dependency"] == "residual"
+    _, whole, _ = prune("--criterion", "l1")
+    code, _, said = prune("--plan", str(Path(whole, "plan.json")), *missed)
+    assert (code, "--drop-dependency does nothing with --plan" in said) == (2, True)
