@@ -55,8 +55,9 @@ class Swad:
     """Stochastic weight averaging, densely, over the valley of the validation loss.
 
     Algorithm 1 of Cha et al. 2021. The valley begins at the first evaluation whose loss stays the
-    least of `CONVERGED_AFTER` in a row, and ends where `TOLERATED` in a row were above `TOLERANCE`
-    times the mean loss of the first ones. Only stretches that may still be needed are kept.
+    least of `CONVERGED_AFTER` in a row, and ends before the first `TOLERATED` in a row that are all
+    above `TOLERANCE` times the mean loss of those; the first one alone is in it for certain. Only
+    stretches that may still be needed are kept.
     """
 
     running: Weights
@@ -97,8 +98,7 @@ class Swad:
         if losses[0] == min(losses):
             self.first = self.evaluations - CONVERGED_AFTER + 1
             self.threshold = TOLERANCE * sum(losses) / len(losses)
-            for _ in range(CONVERGED_AFTER):
-                self._take_oldest()
+            self._take_oldest()  # the others may be beyond the end already
         else:
             self.waiting.pop(0)
 

@@ -19,7 +19,7 @@ from dgprune.errors import DgpruneError
 from dgprune.schema import canonical_json
 from dgprune.store import write_bytes
 
-_FORMAT = 2  # raised where a state holds something else
+_FORMAT = 3  # raised where a state holds something else
 _LEAST_S = 20.0
 _SHARE = 0.02  # of the time of a training, for writing its state
 

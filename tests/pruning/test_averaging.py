@@ -2,8 +2,11 @@
 
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from dgprune.models import Transformer
 from pruning.averaging import CONVERGED_AFTER, TOLERANCE, TOLERATED, Ema, Swad, weights_of
@@ -11,7 +14,7 @@ from pruning.averaging import CONVERGED_AFTER, TOLERANCE, TOLERATED, Ema, Swad, 
 
 def set_to(model: Transformer, value: float) -> None:
     with torch.no_grad():
-        for parameter in model.parameters():
+        for parameter in model.state_dict().values():
             parameter.fill_(value)
 
 
@@ -46,24 +49,27 @@ def swad_over(micro: Transformer, losses: list[float]) -> tuple[float, int, int,
     return value_of(weights), first, last, swad
 
 
-def expected_valley(losses: list[float]) -> tuple[int, int]:
-    """Algorithm 1 of the paper on the whole curve at once."""
-    first = next(
-        i
-        for i in range(len(losses) - CONVERGED_AFTER + 1)
-        if losses[i] == min(losses[i : i + CONVERGED_AFTER])
-    )
-    threshold = TOLERANCE * sum(losses[first : first + CONVERGED_AFTER]) / CONVERGED_AFTER
-    for end in range(first + CONVERGED_AFTER, len(losses) - TOLERATED + 1):
-        if min(losses[end : end + TOLERATED]) > threshold:
-            return first, end - 1
-    return first, len(losses) - 1
+def expected_valley(losses: list[float]) -> tuple[int, int] | None:
+    """Algorithm 1 of the paper, line by line and counted from 1 as there; None: it never begins."""
+    begin, end, threshold = 0, len(losses), None
+    loss = dict(enumerate(losses, 1))
+    for i in loss:
+        if threshold is None:
+            first = i - CONVERGED_AFTER + 1
+            if first >= 1 and loss[first] == min(loss[k] for k in range(first, i + 1)):
+                begin = first
+                threshold = TOLERANCE / CONVERGED_AFTER * sum(loss[k] for k in range(first, i + 1))
+        elif i >= TOLERATED and threshold < min(loss[k] for k in range(i - TOLERATED + 1, i + 1)):
+            end = i - TOLERATED
+            break
+    return None if threshold is None else (begin - 1, end - 1)
 
 
 CURVES = {
     "falls, is flat, rises": [3, 2, 1, 1.1, 1.05, 1.2, 1.1, 2, 2, 2, 2, 2, 2, 2],
     "never rises": [3, 2, 1, 1.1, 1.05, 1.2, 1.1],
     "rises and comes back": [2, 1, 1.2, 1.1, 2, 2, 2, 2, 2, 1.2, 1.1],
+    "rises right after its least": [2, 1, 1.6, 2, 2, 2, 2, 2, 2, 2],
     "is lowest at once": [1, 1.1, 1.2, 1.1, 3, 3, 3, 3, 3, 3, 3, 3],
 }
 
@@ -74,6 +80,30 @@ def test_swad_averages_the_valley_of_the_loss(micro: Transformer, name: str) -> 
     value, *ends, _ = swad_over(micro, losses)
     assert tuple(ends) == expected_valley(losses)
     assert value == pytest.approx(sum(ends) / 2, abs=1e-4)
+
+
+class Weight:
+    """A model of one weight."""
+
+    def __init__(self) -> None:
+        self.weight = torch.zeros(1)
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        return {"weight": self.weight}
+
+
+FACTORS = st.sampled_from((0.5, 0.8, 0.95, 1.0, 1.1, 1.3, 1.8))
+
+
+@settings(deadline=None, max_examples=500)
+@given(factors=st.lists(FACTORS, min_size=CONVERGED_AFTER, max_size=30))
+def test_swad_is_the_algorithm_of_the_paper_on_any_curve(factors: list[float]) -> None:
+    losses = [max(0.05, float(loss)) for loss in np.cumprod(factors)]
+    expected = expected_valley(losses)
+    assume(expected is not None)
+    value, *ends, _ = swad_over(Weight(), losses)  # type: ignore[arg-type]
+    assert tuple(ends) == expected
+    assert value == pytest.approx(sum(ends) / 2, abs=1e-3)
 
 
 def test_swad_stops_the_training_once_the_valley_has_ended(micro: Transformer) -> None:
