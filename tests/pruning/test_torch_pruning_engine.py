@@ -10,6 +10,7 @@ import torch_pruning as tp
 from dgprune.checkpoint import load_model, open_checkpoint
 from dgprune.errors import DgpruneError
 from dgprune.models import Transformer, blocks_of, create, structure_of
+from dgprune.progress import SILENT
 from dgprune.source import SourceSpec
 from dgprune.structure import cost_of
 from pruning.budgets import Budget
@@ -18,7 +19,7 @@ from pruning.plan import everything
 from pruning.prune_checkpoint import prune
 from pruning.spec import TORCH_PRUNING_CRITERIA, PruneSpec
 from pruning.surgery import apply_plan
-from pruning.torch_pruning_engine import prune_by_torch_pruning, skipped_axes
+from pruning.torch_pruning_engine import _accumulate, prune_by_torch_pruning, skipped_axes
 from tests.conftest import MICRO, TinyChain
 
 
@@ -48,6 +49,23 @@ def test_every_criterion_prunes_to_a_model_that_runs(
     assert cost_of(after).macs_per_image < cost_of(structure_of(micro, MICRO)).macs_per_image
     assert pruned(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
     assert structure_of(micro, MICRO).embed_dim == 96
+
+
+def test_taylor_takes_the_gradients_of_one_batch_in_parts(micro: Transformer) -> None:
+    generator = torch.Generator().manual_seed(3)
+    inputs = torch.randn(21, 3, 32, 32, generator=generator)
+    labels = torch.randint(0, 10, (21,), generator=generator)
+    sizes: list[int] = []
+    hook = micro.patch_embed.register_forward_pre_hook(lambda _, given: sizes.append(len(given[0])))
+    given = Calibration(inputs=inputs, labels=labels)
+    _accumulate(micro, None, "taylor", given, SILENT)
+    found = {name: p.grad.clone() for name, p in micro.named_parameters() if p.grad is not None}
+    hook.remove()
+    assert sizes == [8, 8, 5]
+    micro.zero_grad()
+    torch.nn.functional.cross_entropy(micro(inputs), labels).backward()
+    for name, parameter in micro.named_parameters():
+        torch.testing.assert_close(found[name], parameter.grad, rtol=1e-4, atol=1e-6)
 
 
 def test_its_hessian_keeps_one_sample_only(micro: Transformer, calibration: Calibration) -> None:
