@@ -59,6 +59,25 @@ def make_plan(
     return plan
 
 
+def shortfall(
+    plan: Plan, structure: Structure, budget: Budget, dense: Structure | None = None
+) -> str | None:
+    """A line where `plan`, made by `make_plan`, keeps clearly less than its cost budget allows.
+
+    None where it is met within 4 % of itself, and for a budget that another step has to meet.
+    """
+    if budget.kind == "ratio" or budget.not_below:
+        return None
+    kept = _kept_cost(structure, dense or structure, budget.kind)(plan)
+    if kept >= (1 - _CLOSE_SHARE) * budget.value:
+        return None
+    return (
+        f"the nearest plan keeps {kept:.4f} of the {budget.kind}, {kept / budget.value:.0%} of the "
+        f"{budget.value:g} that --{budget.kind} allows; a finer --align or another --ranking may "
+        "come nearer"
+    )
+
+
 def plan_for_time(
     scores: UnitScores,
     structure: Structure,

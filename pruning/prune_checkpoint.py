@@ -21,7 +21,7 @@ from pruning.criteria import NEEDS_IMAGES, Calibration, score
 from pruning.device import pick_device, placed
 from pruning.groups import trace_groups
 from pruning.plan import Plan, plan_json
-from pruning.planning import make_plan
+from pruning.planning import make_plan, shortfall
 from pruning.ranking import UnitScores
 from pruning.refit import refit
 from pruning.shared_scores import shared_scores
@@ -185,7 +185,11 @@ def _make_plan(
 ) -> Plan:
     structure = structure_of(model, images.source.origin.model)
     scores = score_units(model, images, spec)
-    return make_plan(scores, structure, spec.ranking, spec.budget, spec.limits, dense)
+    plan = make_plan(scores, structure, spec.ranking, spec.budget, spec.limits, dense)
+    short = shortfall(plan, structure, spec.budget, dense)
+    if short is not None:
+        images.progress.line(short)
+    return plan
 
 
 def _apply(model: Transformer, images: Images, spec: PruneSpec, plan: Plan) -> Transformer:

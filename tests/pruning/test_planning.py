@@ -1,6 +1,7 @@
 """The global plan: floors, alignment, order, and errors that name the axis."""
 
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,13 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dgprune.errors import DgpruneError
-from dgprune.models import Transformer, structure_of
+from dgprune.models import Transformer, bare_model, structure_of
+from dgprune.progress import Plain
+from dgprune.source import SourceSpec
 from dgprune.structure import Block, Structure, cost_of
 from pruning.aligning import heads_and_dims
 from pruning.budgets import FOR_COST, Budget, Limits, budget_from, limits_from
 from pruning.plan import BlockPlan, Plan, check, everything, planned
 from pruning.planning import make_plan
+from pruning.prune_checkpoint import prune
 from pruning.ranking import RANKINGS, Ranking, UnitScores
+from pruning.spec import PruneSpec
+from tests.conftest import MICRO
 
 
 def random_scores(seed: int, width: int = 64, heads: int = 4, dim: int = 16) -> UnitScores:
@@ -268,3 +274,17 @@ def test_a_cost_budget_never_cuts_the_width_below_a_quarter() -> None:
     assert len(plan.width) >= 16
     with pytest.raises(DgpruneError, match="--floor heads 0 must be a number"):
         Limits(min_heads=0)
+
+
+@pytest.mark.parametrize(("value", "told"), [(0.06, True), (0.5, False)])
+def test_a_budget_that_no_plan_comes_near_is_told(
+    data_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], value: float, told: bool
+) -> None:
+    budget = Budget(kind="macs", value=value)
+    spec = PruneSpec(criterion="random", ranking="local", budget=budget, limits=FOR_COST)
+    source = SourceSpec(model=MICRO, weights="random", data=str(data_folder), target="domain2")
+    kept = prune(source, spec, tmp_path, Plain()).summary["macs_per_image"]
+    structure = structure_of(bare_model(MICRO), MICRO)
+    share = kept / cost_of(replace(structure, num_classes=2)).macs_per_image / value
+    assert (share < 0.96) == told
+    assert ("the nearest plan keeps 0.0" in capsys.readouterr().err) == told
