@@ -122,7 +122,7 @@ def _require_same_protocol(target: str | None, origin: Origin, protocol: str | N
             f"the model was made under --protocol {origin.protocol} and has learnt from {target!r};"
             f" remove --target {target}"
         )
-    if target is None and origin.target:
+    if not target and origin.target:
         raise DgpruneError(
             f"--target is missing; the model was made with {origin.target!r} held out, "
             f"pass --target {origin.target}"

@@ -33,13 +33,6 @@ class Images:
     labels: Integers
     samples: tuple[Sample, ...]
 
-    @classmethod
-    def in_memory(cls, pixels: Bytes, labels: Integers, samples: tuple[Sample, ...]) -> "Images":
-        """Images of pixels [n, px, px, 3] that are at hand."""
-        rows = np.arange(len(pixels))
-        places = np.stack([np.zeros_like(rows), rows], axis=1)
-        return cls(stacks=(pixels,), places=places, labels=labels, samples=samples)
-
     def __len__(self) -> int:
         return len(self.samples)
 

@@ -31,8 +31,11 @@ def resize(image: Image.Image, size_px: int, interpolation: str) -> Bytes:
 
 
 def to_input(pixels: Bytes, preprocessing: Preprocessing) -> Floats:
-    """Model input [batch, 3, px, px] from pixels [batch, px, px, 3]."""
-    mean = np.asarray(preprocessing.mean, dtype=np.float32)
-    std = np.asarray(preprocessing.std, dtype=np.float32)
-    scaled = (pixels.astype(np.float32) / np.float32(255) - mean) / std
-    return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))
+    """Model input [batch, 3, px, px] from pixels [batch, px, px, 3], in memory of its own size."""
+    mean = np.asarray(preprocessing.mean, dtype=np.float32)[:, None, None]
+    std = np.asarray(preprocessing.std, dtype=np.float32)[:, None, None]
+    scaled = pixels.transpose(0, 3, 1, 2).astype(np.float32, order="C")
+    scaled /= np.float32(255)
+    scaled -= mean
+    scaled /= std
+    return scaled

@@ -1,5 +1,6 @@
 """Data: the digits, folders, the split, and the guard against leaks."""
 
+import tracemalloc
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -142,6 +143,25 @@ def test_a_target_image_is_refused_for_all_but_reporting(purpose: Purpose) -> No
         load_images(data, planted, PREPROCESSING, purpose=purpose, loading=loading)
     images = load_images(data, planted, PREPROCESSING, purpose=Purpose.REPORT, loading=loading)
     assert images.pixels.shape == (3, 32, 32, 3)
+
+
+def test_input_needs_no_memory_beside_itself_and_is_computed_as_ever() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 64, 3)).astype(np.uint8)
+    preprocessing = Preprocessing(
+        image_size=64,
+        mean=(0.485, 0.456, 0.406),
+        std=(0.229, 0.224, 0.225),
+        interpolation="bicubic",
+    )
+    tracemalloc.start()
+    found = to_input(pixels, preprocessing)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    mean, std = (np.asarray(v, np.float32) for v in (preprocessing.mean, preprocessing.std))
+    expected = (pixels.astype(np.float32) / np.float32(255) - mean) / std
+    assert np.array_equal(found, expected.transpose(0, 3, 1, 2))
+    assert found.flags.c_contiguous
+    assert peak < 1.2 * found.nbytes
 
 
 def test_input_is_normalised_and_channel_first() -> None:

@@ -145,6 +145,7 @@ def test_protocol_and_target_must_go_together(
     [
         ("apart", ("--protocol", "paper-like"), "made under --protocol leave-one-domain-out; und"),
         ("apart", (), "--target is missing; the model was made with 'domain2' held out, pass --t"),
+        ("apart", ("--target", ""), "--target is missing; the model was made with 'domain2' held"),
         ("in", ("--protocol", "leave-one-domain-out"), "made under --protocol paper-like; under"),
         ("in", ("--target", "domain1"), "has learnt from 'domain1'; remove --target domain1"),
         ("in", ("--protocol", "x"), "must be one of leave-one-domain-out, paper-like"),

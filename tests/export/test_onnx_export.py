@@ -14,7 +14,7 @@ import torch
 import dgprune
 from dgprune.artefact import open_artefact
 from dgprune.checkpoint import load_model, open_checkpoint
-from dgprune.data import Images, Sample, leave_one_out, open_data
+from dgprune.data import Sample, leave_one_out, open_data
 from dgprune.errors import DgpruneError
 from dgprune.models import Transformer, blocks_of, create, structure_of
 from dgprune.records import RuntimeSpec
@@ -33,6 +33,7 @@ from pruning.prune_checkpoint import prune
 from pruning.spec import PruneSpec
 from pruning.surgery import apply_plan
 from tests.conftest import MICRO, TinyChain
+from tests.fakes.images import images_of
 
 
 def logits_of(file: Path, images: np.ndarray) -> np.ndarray:
@@ -52,7 +53,7 @@ def parity_of(model: Transformer, file: Path, images: np.ndarray) -> int:
     with torch.no_grad():
         expected = model(torch.from_numpy(images)).numpy()
     samples = tuple(Sample(key=str(i), domain="d", label=0) for i in range(len(images)))
-    told = Images.in_memory(images, np.zeros(len(images), np.int64), samples)
+    told = images_of(images, np.zeros(len(images), np.int64), samples)
     return compare(expected, logits_of(file, images), told, LADDER["fp32"], "").top1_agreements
 
 

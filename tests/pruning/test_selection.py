@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from dgprune.checkpoint import open_checkpoint
-from dgprune.data import Images
 from dgprune.data.images import load_images
 from dgprune.errors import DgpruneError
 from dgprune.lineage import chosen_by_oracle
@@ -19,6 +18,7 @@ from pruning.finetune_checkpoint import TRAINING, FinetuneSpec, finetune
 from pruning.training import Task, Training, train
 from pruning.training_spec import Averaging, TrainSpec
 from tests.conftest import MICRO, TinyChain
+from tests.fakes.images import images_of
 from tests.pruning.test_training import fresh
 
 SPEC = TrainSpec(epochs=4, batch_size=4, learning_rate=1e-3, augmentation="none")
@@ -27,7 +27,7 @@ SPEC = TrainSpec(epochs=4, batch_size=4, learning_rate=1e-3, augmentation="none"
 def with_oracle(task: Task, labels: int) -> Task:
     """The task, its validation images standing for a target whose every label is `labels`."""
     images = task.validation
-    target = Images.in_memory(images.pixels, np.full_like(images.labels, labels), images.samples)
+    target = images_of(images.pixels, np.full_like(images.labels, labels), images.samples)
     return dataclasses.replace(task, oracle=target)
 
 

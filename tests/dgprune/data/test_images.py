@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dgprune.data import Images, Sample, open_data
+from dgprune.data import Sample, open_data
 from dgprune.data.decoding import decoded
 from dgprune.data.folder import read_image
 from tests.dgprune.data.loads import Listener, directly, load, preprocessing
+from tests.fakes.images import images_of
 
 
 @pytest.mark.parametrize("indices", [[0], [59, 0, 21, 21, 40], [-1, 5], [], range(60)])
@@ -46,7 +47,7 @@ def test_decoded_and_cached_images_mix(photos: Path, cache: Path) -> None:
 def test_images_at_hand(photos: Path) -> None:
     pixels = np.arange(4 * 2 * 2 * 3, dtype=np.uint8).reshape(4, 2, 2, 3)
     samples = tuple(Sample(domain="d", label=i, key=str(i)) for i in range(4))
-    images = Images.in_memory(pixels, np.arange(4), samples)
+    images = images_of(pixels, np.arange(4), samples)
     assert np.array_equal(images.pixels, pixels)
     assert np.array_equal(images.take([3, 1]), pixels[[3, 1]])
 
