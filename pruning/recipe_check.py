@@ -46,16 +46,16 @@ def _require_training(
     )
 
 
-def _require_cut(cell: PlannedCell, structure: Structure) -> None:
+def cut_of(cell: PlannedCell) -> "PruneSpec":
+    """What `prune` is asked for a cell of the grid; raises DgpruneError where it would refuse."""
     from pruning.budgets import Budget, limits_from
-    from pruning.distillation import require_blocks
     from pruning.spec import REFIT_IMAGES, PruneSpec
 
     entry, criterion, planned = cell
     if entry.refit_images is not None and not entry.refit:
         raise DgpruneError("refit_images does nothing with refit = false; remove one of them")
     budget = Budget(kind=planned.kind, value=planned.value)  # type: ignore[arg-type]
-    spec = PruneSpec(
+    return PruneSpec(
         criterion=criterion,  # type: ignore[arg-type]  # checked by the spec itself
         ranking=entry.ranking,  # type: ignore[arg-type]
         budget=budget,
@@ -65,6 +65,12 @@ def _require_cut(cell: PlannedCell, structure: Structure) -> None:
         refit_images=entry.refit_images or REFIT_IMAGES,
         limits=limits_from(budget, entry.align, entry.floor),
     )
+
+
+def _require_cut(cell: PlannedCell, structure: Structure) -> None:
+    from pruning.distillation import require_blocks
+
+    entry, spec = cell[0], cut_of(cell)
     steps = _between(entry).steps(entry.steps, entry.schedule)
     require_blocks(steps.train.feature_blocks, len(structure.blocks), "--step-feature-blocks")
     if spec.engine == "dgprune":

@@ -3,11 +3,14 @@
 import dataclasses
 import inspect
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from dgprune.chain import distillation_options, pruning_options, training_options
 from dgprune.errors import DgpruneError
+from dgprune.lineage import LineageStep
 from dgprune.recipe import (
     DistillRecipe,
     PlannedBudget,
@@ -16,10 +19,13 @@ from dgprune.recipe import (
     named_recipe,
     read_recipe,
 )
-from dgprune.shipped_recipes import plan_names, recipe_text
+from dgprune.shipped_recipes import plan_names, recipe_names, recipe_text
 from dgprune.sweep.plan import read_plan
 from pruning.cli import check_recipe, finetune
+from pruning.recipe_check import cut_of
 from pruning.training_spec import TrainSpec
+from reports.paper_layout import _is_of_paper
+from reports.published_pruning import CRITERIA, RATIOS
 
 HALF = PlannedBudget("ratio", 0.5)
 
@@ -118,6 +124,20 @@ def test_every_cell_of_a_plan_that_comes_along_can_be_made(name: str, tmp_path: 
     path.write_text(recipe_text(name))
     for recipe in read_plan(path).recipes():
         check_recipe(recipe)
+
+
+@pytest.mark.parametrize("name", [n for n in recipe_names() + plan_names() if n.endswith("paper")])
+def test_what_stands_for_the_paper_fills_the_layout_of_the_paper(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "some.toml"
+    path.write_text(recipe_text(name))
+    for recipe in read_plan(path).recipes() if name in plan_names() else [read_recipe(path)]:
+        asked = {(criterion, budget.value) for _, criterion, budget in recipe.cells()}
+        assert asked == {(criterion, ratio) for criterion in CRITERIA for ratio in RATIOS}
+        for cell in recipe.cells():
+            step = LineageStep(stage="prune", digest="", spec=cut_of(cell).asked())
+            row: Any = SimpleNamespace(subject=SimpleNamespace(lineage=(step,)))
+            assert _is_of_paper(row)
+            assert "refit" not in step.spec
 
 
 def changed(folder: Path, name: str, old: str, new: str) -> Recipe:
