@@ -149,7 +149,7 @@ def prune(
     align: cut.Align = None,
     floor: cut.Floor = None,
     score_images: cut.ScoreImages = None,
-    refit: cut.Refit = True,
+    refit: cut.Refit = None,
     refit_images: cut.RefitImages = None,
     scale_attention: cut.ScaleAttention = "keep",
     drop_dependency: cut.DropDependency = None,
@@ -161,13 +161,12 @@ def prune(
     quiet: Quiet = False,
 ) -> Done:
     """Prune heads, head dimensions, MLP units and width; prints the checkpoint's folder."""
-    from dgprune.errors import refuse_idle
     from dgprune.source import SourceSpec
     from pruning.asked import Asked, aim_from, prune_as_asked
     from pruning.between import Between
     from pruning.budgets import budget_from, limits_from
     from pruning.prune_checkpoint import read_plan
-    from pruning.spec import REFIT_IMAGES, PruneSpec
+    from pruning.spec import REFIT_IMAGES, PruneSpec, usual_of
 
     given = {"ratio": ratio, "macs": macs, "params": params, "speedup": speedup, "plan": plan}
     budget = budget_from(given)
@@ -182,12 +181,15 @@ def prune(
         refuse_idle("with --plan", {**scoring, **limiting})
     if engine == "torch-pruning":
         refuse_idle("with --engine torch-pruning", limiting)
-    if not refit:
-        refuse_idle("with --no-refit", {"--refit-images": refit_images})
+    usual = usual_of(engine)
+    fits = usual.refit if refit is None else refit
+    if not fits:
+        because = "with --no-refit" if refit is False else f"with --engine {engine}"
+        refuse_idle(because, {"--refit-images": refit_images})
     aim = aim_from(speedup, runtime, batch, threads)
     spec = PruneSpec(
-        criterion=criterion or "fisher",  # type: ignore[arg-type]  # checked by the spec itself
-        ranking=ranking or "isomorphic",  # type: ignore[arg-type]
+        criterion=criterion or usual.criterion,  # type: ignore[arg-type]  # checked by the spec itself
+        ranking=ranking or usual.ranking,  # type: ignore[arg-type]
         budget=budget,
         score_images=256 if score_images is None else score_images,
         seed=seed,
@@ -195,7 +197,7 @@ def prune(
             budget, align, floor, aim.runtime if aim else runtime, for_speed=bool(aim)
         ),
         engine=engine or "dgprune",  # type: ignore[arg-type]
-        refit=refit,
+        refit=fits,
         refit_images=REFIT_IMAGES if refit_images is None else refit_images,
         scale_attention=scale_attention,  # type: ignore[arg-type]
         drop_dependency=drop_dependency or "none",  # type: ignore[arg-type]

@@ -12,7 +12,11 @@ Ranking = Annotated[
     str | None, typer.Option(help="global, local or isomorphic (default: isomorphic).")
 ]
 Engine = Annotated[
-    str | None, typer.Option(help="dgprune, or torch-pruning, as the paper (default: dgprune).")
+    str | None,
+    typer.Option(
+        help="dgprune, or torch-pruning, as the paper: hessian, global and no refit are the "
+        "defaults then (default: dgprune)."
+    ),
 ]
 Ratio = Annotated[float | None, typer.Option(help="Share of all units to remove (default: 0.5).")]
 Macs = Annotated[float | None, typer.Option(help="Or: share of the MACs to keep.")]
@@ -24,7 +28,11 @@ Plan = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Or: a saved plan.json, applied as it is.")
 ]
 Runtime = Annotated[
-    str | None, typer.Option(help="Runs on onnxruntime, openvino, tensorrt; sets --align.")
+    str | None,
+    typer.Option(
+        help="onnxruntime, openvino or tensorrt: sets --align, and is what --speedup and "
+        "--latency-ms are measured on (there default: onnxruntime)."
+    ),
 ]
 Batch = Annotated[int | None, typer.Option(help="Batch size of --speedup (default: 1).")]
 Threads = Annotated[int | None, typer.Option(help="Threads of --speedup (default: 1).")]
@@ -61,7 +69,12 @@ Floor = Annotated[
 ScoreImages = Annotated[
     int | None, typer.Option(help="Source images the gradients are taken on (default: 256).")
 ]
-Refit = Annotated[bool, typer.Option(help="Fit what is left to the dense layers.")]
+Refit = Annotated[
+    bool | None,
+    typer.Option(
+        "--refit/--no-refit", help="Fit what is left to the dense layers (default: --refit)."
+    ),
+]
 RefitImages = Annotated[
     int | None, typer.Option(help="Source images the refit sees (default: 1024).")
 ]

@@ -20,6 +20,27 @@ Dropped = Literal["none", "residual"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Usual:
+    """What `prune` does under an engine where nothing else is asked for."""
+
+    criterion: Criterion
+    ranking: Ranking
+    refit: bool
+
+
+# torch-pruning stands for the paper, whose table counts files that were cut as the paper's were.
+USUAL: dict[str, Usual] = {
+    "dgprune": Usual(criterion="fisher", ranking="isomorphic", refit=True),
+    "torch-pruning": Usual(criterion="hessian", ranking="global", refit=False),
+}
+
+
+def usual_of(engine: str | None) -> Usual:
+    """The defaults of `engine`, or of the usual one; an unknown one is refused by PruneSpec."""
+    return USUAL.get(engine or "dgprune", USUAL["dgprune"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PruneSpec:
     """How to prune: what `budget` asks for goes, by `criterion`, under `ranking`.
 
@@ -31,14 +52,14 @@ class PruneSpec:
     dimension, as timm does, and `drop_dependency` "residual" misses one shortcut of the graph.
     """
 
-    criterion: Criterion = "hessian"
-    ranking: Ranking = "global"
+    criterion: Criterion
+    ranking: Ranking
+    refit: bool
     budget: Budget = Budget(kind="ratio", value=0.5)
     score_images: int = 256
     seed: int = 0
     limits: Limits = Limits()
     engine: Engine = "dgprune"
-    refit: bool = False
     refit_images: int = REFIT_IMAGES
     scale_attention: ScaleAttention = "keep"
     drop_dependency: Dropped = "none"
@@ -68,10 +89,14 @@ class PruneSpec:
                 f"--engine torch-pruning has no criterion {self.criterion!r}; "
                 f"use one of {', '.join(TORCH_PRUNING_CRITERIA)}"
             )
-        if self.refit or self.budget.kind != "ratio":
+        if self.refit:
             raise DgpruneError(
-                "--engine torch-pruning knows --ratio only and no refit; "
-                "add --no-refit, or use dgprune"
+                "--engine torch-pruning has no refit; remove --refit, or use dgprune"
+            )
+        if self.budget.kind != "ratio":
+            raise DgpruneError(
+                f"--engine torch-pruning knows --ratio only; remove --{self.budget.kind}, "
+                "or use dgprune"
             )
         if self.scale_attention != "keep" or self.drop_dependency != "none":
             raise DgpruneError(

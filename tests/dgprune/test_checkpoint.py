@@ -118,11 +118,11 @@ def test_an_edited_held_out_domain_is_found(chain: TinyChain, tmp_path: Path) ->
 def test_a_damaged_checkpoint_is_not_taken_for_done(chain: TinyChain, tmp_path: Path) -> None:
     store = tmp_path / "store"
     source = SourceSpec(model=str(chain.dense), data=chain.data, target=chain.target)
-    made = prune(source, PruneSpec(criterion="l2"), store).path
-    assert not prune(source, PruneSpec(criterion="l2"), store).fresh
+    made = prune(source, PruneSpec(criterion="l2", ranking="global", refit=False), store).path
+    assert not prune(source, PruneSpec(criterion="l2", ranking="global", refit=False), store).fresh
     (made / "weights.safetensors").write_bytes(b"cut")
     with pytest.raises(DgpruneError, match=f"remove {made} to have it made again"):
-        prune(source, PruneSpec(criterion="l2"), store)
+        prune(source, PruneSpec(criterion="l2", ranking="global", refit=False), store)
 
 
 @pytest.mark.parametrize("change", [{"weights": "random"}, {"image_size": 32}])

@@ -84,22 +84,22 @@ def taught(chain: TinyChain, out: Path) -> object:
 
 
 def scored(criterion: str, engine: str = "dgprune") -> Step:
-    spec = PruneSpec(criterion=criterion, engine=engine, refit=False)  # type: ignore[arg-type]
+    spec = PruneSpec(criterion=criterion, engine=engine, refit=False, ranking="global")  # type: ignore[arg-type]
     return lambda chain, out: prune(source(chain), spec, out)
 
 
 def refitted(chain: TinyChain, out: Path) -> object:
-    return prune(source(chain), PruneSpec(criterion="l1", refit=True), out)
+    return prune(source(chain), PruneSpec(criterion="l1", refit=True, ranking="global"), out)
 
 
 def in_steps(chain: TinyChain, out: Path) -> object:
-    spec = PruneSpec(criterion="l2", refit=False)
+    spec = PruneSpec(criterion="l2", refit=False, ranking="global")
     return prune_in_steps(source(chain), spec, StepsSpec(steps=2, train=SHORT), out)
 
 
 def to_speedup(criterion: str) -> Step:
     def search(chain: TinyChain, out: Path) -> object:
-        spec = PruneSpec(criterion=criterion, refit=False)  # type: ignore[arg-type]
+        spec = PruneSpec(criterion=criterion, refit=False, ranking="global")  # type: ignore[arg-type]
         step = lambda arguments: cli._step(arguments, quiet=True)  # noqa: E731
         return prune_to_speedup(source(chain), spec, Aim(speedup=1.5), out, step)
 
@@ -175,7 +175,11 @@ def test_the_chain_never_reads_a_pixel_of_what_is_held_out(tmp_path: Path) -> No
     data, out = str(folder), tmp_path / "out"
     made = SourceSpec(model=MICRO, weights="random", data=data, target="domain2")
     dense = finetune(FinetuneSpec(source=made, train=SHORT), out).path
-    pruned = prune(replace(made, model=str(dense), weights=None), PruneSpec(refit=True), out).path
+    pruned = prune(
+        replace(made, model=str(dense), weights=None),
+        PruneSpec(refit=True, criterion="hessian", ranking="global"),
+        out,
+    ).path
     again = replace(made, model=str(pruned), weights=None)
     healed = finetune(FinetuneSpec(source=again, train=SHORT, teacher=str(dense)), out).path
     asked = ExportSpec(checkpoint=str(healed), data=data, precision="int8")

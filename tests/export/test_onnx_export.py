@@ -197,7 +197,11 @@ def test_a_model_of_random_weights_is_exported_without_its_zero_biases(
 ) -> None:
     source = SourceSpec(model=MICRO, weights="random", data=chain.data, target=chain.target)
     random = prune(
-        source, PruneSpec(criterion="l2", budget=Budget(kind="ratio", value=0.0)), tmp_path / "s"
+        source,
+        PruneSpec(
+            criterion="l2", budget=Budget(kind="ratio", value=0.0), ranking="global", refit=False
+        ),
+        tmp_path / "s",
     ).path
     folder = export(ExportSpec(checkpoint=str(random), data=chain.data), tmp_path / "s").path
     parity = open_artefact(folder).artefact.parity

@@ -44,7 +44,7 @@ def test_every_step_cuts_and_the_last_one_meets_the_budget(
 ) -> None:
     source = SourceSpec(model=str(chain.dense), data=chain.data, target=chain.target)
     budget = Budget(kind=kind, value=0.4)  # type: ignore[arg-type]
-    spec = PruneSpec(criterion="l2", ranking="local", budget=budget, limits=FINE)
+    spec = PruneSpec(criterion="l2", ranking="local", budget=budget, limits=FINE, refit=False)
     out = tmp_path / "out"
     done = prune_in_steps(source, spec, StepsSpec(steps=2, train=SHORT), out)
     last = open_checkpoint(done.path)
@@ -70,7 +70,12 @@ def test_every_step_cuts_and_the_last_one_meets_the_budget(
 def test_a_model_without_a_checkpoint_has_no_teacher(tmp_path: Path, chain: TinyChain) -> None:
     source = SourceSpec(model=MICRO, weights="random", data=chain.data, target=chain.target)
     with pytest.raises(DgpruneError, match="--steps needs a fine-tuned checkpoint"):
-        prune_in_steps(source, PruneSpec(), StepsSpec(steps=2), tmp_path / "out")
+        prune_in_steps(
+            source,
+            PruneSpec(criterion="hessian", ranking="global", refit=False),
+            StepsSpec(steps=2),
+            tmp_path / "out",
+        )
 
 
 def test_steps_exclude_a_plan_and_a_speedup() -> None:
@@ -78,7 +83,12 @@ def test_steps_exclude_a_plan_and_a_speedup() -> None:
     others = [{"plan": Plan(width=(0,), blocks=())}, {"aim": Aim(speedup=2)}]
     for other in others:
         with pytest.raises(DgpruneError, match="leave --steps out"):
-            Asked(source=source, spec=PruneSpec(), steps=StepsSpec(steps=2), **other)  # type: ignore[arg-type]
+            Asked(
+                source=source,
+                spec=PruneSpec(criterion="hessian", ranking="global", refit=False),
+                steps=StepsSpec(steps=2),
+                **other,  # type: ignore[arg-type]
+            )
 
 
 @pytest.mark.parametrize(("steps", "macs"), [(2, 0.5), (4, 0.3), (4, 0.1)])
@@ -91,6 +101,7 @@ def test_steps_with_the_defaults_end_at_the_shape_of_one_cut(steps: int, macs: f
         ranking="isomorphic",
         budget=Budget(kind="macs", value=macs),
         limits=FOR_COST,
+        refit=False,
     )
     asked = StepsSpec(steps=steps)
     at_once = make_plan(_random(dense), dense, "isomorphic", spec.budget, FOR_COST)
@@ -118,7 +129,13 @@ def test_a_budget_under_the_floors_is_refused_before_any_training(
     chain: TinyChain, tmp_path: Path
 ) -> None:
     source = SourceSpec(model=str(chain.dense), data=chain.data, target=chain.target)
-    spec = PruneSpec(criterion="l2", budget=Budget(kind="macs", value=0.01), limits=FOR_COST)
+    spec = PruneSpec(
+        criterion="l2",
+        budget=Budget(kind="macs", value=0.01),
+        limits=FOR_COST,
+        ranking="global",
+        refit=False,
+    )
     with pytest.raises(DgpruneError, match="the floors alone cost"):
         prune_in_steps(source, spec, StepsSpec(steps=3, train=SHORT), tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -129,7 +146,9 @@ def test_steps_of_torch_pruning_remove_what_the_ratio_says(
 ) -> None:
     source = SourceSpec(model=str(chain.dense), data=chain.data, target=chain.target)
     budget = Budget(kind="ratio", value=0.5)
-    spec = PruneSpec(criterion="l1", ranking="local", budget=budget, engine="torch-pruning")
+    spec = PruneSpec(
+        criterion="l1", ranking="local", budget=budget, engine="torch-pruning", refit=False
+    )
     done = prune_in_steps(source, spec, StepsSpec(steps=2, train=SHORT), tmp_path / "out")
     structure = open_checkpoint(done.path).structure
     assert structure.embed_dim == pytest.approx(48, abs=1)
@@ -138,6 +157,8 @@ def test_steps_of_torch_pruning_remove_what_the_ratio_says(
 
 def test_a_model_cut_before_keeps_its_name(chain: TinyChain, tmp_path: Path) -> None:
     source = SourceSpec(model=str(chain.pruned), data=chain.data, target=chain.target)
-    spec = PruneSpec(criterion="l2", budget=Budget(kind="ratio", value=0.2))
+    spec = PruneSpec(
+        criterion="l2", budget=Budget(kind="ratio", value=0.2), ranking="global", refit=False
+    )
     done = prune_in_steps(source, spec, StepsSpec(steps=2, train=SHORT), tmp_path / "out")
     assert open_checkpoint(done.path).meta.label == "taylor-50+l2-20-step2of2"

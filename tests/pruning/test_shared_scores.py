@@ -104,7 +104,13 @@ def test_two_ratios_score_once_and_a_fresh_store_gives_the_same_plan(
 
     def plan(ratio: float, criterion: str, store: str) -> str:
         budget = Budget(kind="ratio", value=ratio)
-        spec = PruneSpec(criterion=criterion, budget=budget, score_images=4)  # type: ignore[arg-type]
+        spec = PruneSpec(
+            criterion=criterion,  # type: ignore[arg-type]
+            ranking="global",
+            refit=False,
+            budget=budget,
+            score_images=4,
+        )
         return (prune(source, spec, tmp_path / store).path / PLAN).read_text()
 
     shared = [plan(ratio, "taylor", "shared") for ratio in (0.3, 0.6)]
@@ -120,7 +126,9 @@ def test_a_cut_is_the_same_whether_scores_are_computed_or_read(
 ) -> None:
     """The refit gathers its moments through the same attention in both."""
     source = SourceSpec(model=str(chain.dense), data=chain.data, target=chain.target)
-    spec = PruneSpec(criterion="taylor", score_images=8, refit_images=64)
+    spec = PruneSpec(
+        criterion="taylor", score_images=8, refit_images=64, ranking="global", refit=False
+    )
 
     def weights() -> bytes:
         folder = prune(source, spec, tmp_path / "store").path

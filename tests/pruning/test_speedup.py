@@ -150,7 +150,7 @@ def scores_of(dense: Structure) -> UnitScores:
 
 
 def search(dense: Structure, folder: Path, shipped: FakeShipped, limits: Limits) -> Search:
-    spec = PruneSpec(ranking="isomorphic", limits=limits)
+    spec = PruneSpec(ranking="isomorphic", limits=limits, criterion="hessian", refit=False)
     measurements = open_measurements("here", folder)
     return Search(scores=scores_of(dense), spec=spec, shipped=shipped, measurements=measurements)
 

@@ -11,13 +11,14 @@ from dgprune.checkpoint import load_model, open_checkpoint
 from dgprune.errors import DgpruneError
 from dgprune.models import Transformer, blocks_of, create, structure_of
 from dgprune.progress import SILENT
+from dgprune.schema import encode
 from dgprune.source import SourceSpec
 from dgprune.structure import cost_of
 from pruning.budgets import Budget
 from pruning.criteria import Calibration
 from pruning.plan import everything
 from pruning.prune_checkpoint import prune
-from pruning.spec import TORCH_PRUNING_CRITERIA, PruneSpec
+from pruning.spec import TORCH_PRUNING_CRITERIA, PruneSpec, usual_of
 from pruning.surgery import apply_plan
 from pruning.torch_pruning_engine import _accumulate, prune_by_torch_pruning, skipped_axes
 from tests.conftest import MICRO, TinyChain
@@ -110,7 +111,13 @@ def test_both_engines_write_the_same_kind_of_checkpoint(chain: TinyChain, tmp_pa
     source = SourceSpec(model=str(chain.dense), data=chain.data, target=chain.target)
     budget = Budget(kind="ratio", value=0.5)
     for engine, label in (("dgprune", "l2-50"), ("torch-pruning", "tp-l2-50")):
-        spec = PruneSpec(criterion="l2", budget=budget, engine=engine)  # type: ignore[arg-type]
+        spec = PruneSpec(
+            criterion="l2",
+            ranking="global",
+            refit=False,
+            budget=budget,
+            engine=engine,  # type: ignore[arg-type]
+        )
         checkpoint = open_checkpoint(prune(source, spec, tmp_path / "out").path)
         assert checkpoint.meta.label == label
         assert load_model(checkpoint)(torch.zeros(1, 3, 32, 32)).shape == (1, 2)
@@ -120,13 +127,14 @@ def test_both_engines_write_the_same_kind_of_checkpoint(chain: TinyChain, tmp_pa
     "change", [{"refit": True}, {"budget": Budget(kind="macs", value=0.5)}, {"engine": "tp"}]
 )
 def test_what_it_cannot_do_is_refused(change: dict[str, object]) -> None:
+    usual = encode(usual_of("torch-pruning"))
     with pytest.raises(DgpruneError, match="--engine"):
-        PruneSpec(**{"engine": "torch-pruning", **change})  # type: ignore[arg-type]
+        PruneSpec(**{**usual, "engine": "torch-pruning", **change})
 
 
 def test_it_has_no_fisher() -> None:
     with pytest.raises(DgpruneError, match="no criterion 'fisher'"):
-        PruneSpec(engine="torch-pruning", criterion="fisher")
+        PruneSpec(engine="torch-pruning", criterion="fisher", ranking="global", refit=False)
 
 
 @pytest.mark.parametrize("ranking", ["global", "local", "isomorphic"])
@@ -173,7 +181,11 @@ def test_timms_beit_cannot_go_on_from_a_pruned_attention() -> None:
 def test_skipped_groups_are_kept_beside_the_checkpoint(chain: TinyChain, tmp_path: Path) -> None:
     source = SourceSpec(model=str(chain.dense), data=chain.data, target=chain.target)
     spec = PruneSpec(
-        criterion="l1", budget=Budget(kind="ratio", value=0.95), engine="torch-pruning"
+        criterion="l1",
+        budget=Budget(kind="ratio", value=0.95),
+        engine="torch-pruning",
+        ranking="global",
+        refit=False,
     )
     done = prune(source, spec, tmp_path / "out")
     before, after = (open_checkpoint(path).structure for path in (chain.dense, done.path))

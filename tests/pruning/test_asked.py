@@ -1,0 +1,73 @@
+"""What the options of `dgprune prune` ask for, before anything is cut."""
+
+from pathlib import Path
+
+import pytest
+
+from dgprune import cli
+from dgprune.progress import Progress
+from dgprune.stage import Done
+from pruning.asked import Asked
+from pruning.spec import PruneSpec
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[Asked]:
+    """Every call of `prune` from here on, which does nothing."""
+    heard: list[Asked] = []
+
+    def listen(asked: Asked, out: Path, invoke: object, progress: Progress) -> Done:
+        heard.append(asked)
+        return Done(path=out, fresh=False)
+
+    monkeypatch.setattr("pruning.asked.prune_as_asked", listen)
+    return heard
+
+
+def prune(*options: str) -> int:
+    return cli._exit_code(["prune", "vit_micro_patch4_32", "--data", "rotated-digits", *options])
+
+
+@pytest.mark.parametrize(
+    ("options", "cut"),
+    [
+        ((), ("dgprune", "fisher", "isomorphic", True)),
+        (("--engine", "dgprune"), ("dgprune", "fisher", "isomorphic", True)),
+        (("--engine", "torch-pruning"), ("torch-pruning", "hessian", "global", False)),
+        (
+            ("--engine", "torch-pruning", "--ranking", "isomorphic", "--criterion", "l1"),
+            ("torch-pruning", "l1", "isomorphic", False),
+        ),
+        (("--no-refit", "--ranking", "global"), ("dgprune", "fisher", "global", False)),
+    ],
+)
+def test_each_engine_has_defaults_of_its_own(
+    asked: list[Asked], options: tuple[str, ...], cut: tuple[object, ...]
+) -> None:
+    assert prune(*options) == 0
+    spec = asked[0].spec
+    assert (spec.engine, spec.criterion, spec.ranking, spec.refit) == cut
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--refit",), "--engine torch-pruning has no refit; remove --refit"),
+        (("--refit-images", "8"), "--refit-images does nothing with --engine torch-pruning"),
+        (("--macs", "0.5"), "--engine torch-pruning knows --ratio only; remove --macs"),
+    ],
+)
+def test_what_torch_pruning_cannot_do_is_refused(
+    asked: list[Asked],
+    capsys: pytest.CaptureFixture[str],
+    options: tuple[str, ...],
+    reason: str,
+) -> None:
+    assert prune("--engine", "torch-pruning", *options) == 2
+    assert not asked
+    assert reason in capsys.readouterr().err
+
+
+def test_a_spec_has_no_defaults_beside_those_of_the_command() -> None:
+    with pytest.raises(TypeError, match="'criterion', 'ranking', and 'refit'"):
+        PruneSpec()  # type: ignore[call-arg]
