@@ -28,8 +28,10 @@ class Budget:
             raise DgpruneError(
                 f"--ratio {self.value} is outside [0, 1); 0.5 removes half of the units"
             )
-        if self.kind != "ratio":
-            require_between(f"--{self.kind}", self.value, 1e-6, 1)
+        if self.kind != "ratio" and not 1e-6 <= self.value <= 1:
+            raise DgpruneError(
+                f"--{self.kind} {self.value} must be a number from 1e-06 to 1; 0.4 keeps 40 %"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -71,3 +71,11 @@ def test_what_torch_pruning_cannot_do_is_refused(
 def test_a_spec_has_no_defaults_beside_those_of_the_command() -> None:
     with pytest.raises(TypeError, match="'criterion', 'ranking', and 'refit'"):
         PruneSpec()  # type: ignore[call-arg]
+
+
+def test_a_percentage_of_the_cost_is_refused_with_what_was_meant(
+    asked: list[Asked], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for option in ("--macs", "--params"):
+        assert prune(option, "40") == 2
+        assert "0.4 keeps 40 %" in capsys.readouterr().err
