@@ -23,15 +23,17 @@ def inspect_folder(folder: Path) -> Json:
         }
     if (folder / "meta.json").is_file():
         from dgprune.checkpoint import open_checkpoint
+        from dgprune.reached import read_reached
 
         checkpoint = open_checkpoint(folder)
-        structure = checkpoint.structure
+        structure, reached = checkpoint.structure, read_reached(folder)
         return {
             "kind": "checkpoint",
             "protocol": checkpoint.meta.origin.protocol,
             **encode(checkpoint.meta),
             "structure": encode(structure),
             "cost": asdict(cost_of(structure)),
+            **({} if reached is None else {"reached": asdict(reached)}),
         }
     if not folder.exists():
         raise DgpruneError(f"{folder}: no such folder; finetune, prune and export print theirs")
@@ -46,6 +48,7 @@ def print_inspection(found: Json, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(found))
         return
+    from dgprune.reached import Reached
     from dgprune.schema import decode
 
     structure = decode(Structure, found["structure"], where=found["kind"])
@@ -71,6 +74,8 @@ def print_inspection(found: Json, *, as_json: bool) -> None:
         )
         if found["kept_fp32"]:
             print(f"  in fp32    {', '.join(found['kept_fp32'])}")
+    if "reached" in found:
+        print(f"  reached    {decode(Reached, found['reached'], where=found['kind']).text}")
     print(f"  width      {structure.embed_dim}")
     for index, block in enumerate(structure.blocks):
         print(

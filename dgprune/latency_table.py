@@ -37,10 +37,19 @@ class Shares:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Timed:
+    """A value in its interval, as measured; `doubt` is why `bench` gives no verdict on it."""
+
+    interval: Interval
+    doubt: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
     """One measurement: a model's speedup over the dense one, with its 95 % interval.
 
-    `model` says which: the shares of a cell, or the digest of a structure. `key` says where.
+    `model` says which: the shares of a cell, or the digest of a structure. `key` says where. Of the
+    dense model itself it is the latency in milliseconds.
     """
 
     key: str
@@ -51,31 +60,39 @@ class Measured:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.high) and 0 < self.low <= self.estimate <= self.high):
-            raise ValueError("a speedup is a number above 0 inside its interval")
+            raise ValueError("what is measured is a number above 0 inside its interval")
 
 
 @dataclass(kw_only=True)
 class Measurements:
-    """What was measured on this machine for one `key`, kept in a file."""
+    """What was measured on this machine for one `key`, kept in a file.
+
+    What is in doubt is known to this run only: another one measures it again.
+    """
 
     path: Path
     key: str
     known: dict[str, Measured] = field(default_factory=dict)
+    doubts: dict[str, str] = field(default_factory=dict)
 
-    def of(self, model: str, measure: Callable[[], Interval]) -> Interval:
+    def of(self, model: str, measure: Callable[[], Timed]) -> Timed:
         """The measurement of `model`, made now where it was not before."""
         if model not in self.known:
             got = measure()
             self.known[model] = Measured(
                 key=self.key,
                 model=model,
-                low=got.low,
-                estimate=got.estimate,
-                high=min(got.high, _NO_END),  # JSON has no infinity
+                low=max(got.interval.low, 1 / _NO_END),
+                estimate=got.interval.estimate,
+                high=min(got.interval.high, _NO_END),  # JSON has no infinity
             )
-            append_lines(self.path, [canonical_json(self.known[model])], CACHE)
+            if got.doubt is None:
+                append_lines(self.path, [canonical_json(self.known[model])], CACHE)
+            else:
+                self.doubts[model] = got.doubt
         found = self.known[model]
-        return Interval(low=found.low, estimate=found.estimate, high=found.high)
+        interval = Interval(low=found.low, estimate=found.estimate, high=found.high)
+        return Timed(interval=interval, doubt=self.doubts.get(model))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +104,7 @@ class LatencyTable:
 
     measurements: Measurements
     dense: Structure
-    measure: Callable[[Shares], Interval]
+    measure: Callable[[Shares], Timed]
 
     def relative_time(self, structure: Structure) -> float:
         """Time of `structure` as a share of the dense model's, from the cells around it."""
@@ -119,7 +136,7 @@ class LatencyTable:
         if width == heads == mlp == 1:
             return 1.0
         name = f"width {width:g}, heads {heads:g}, MLP {mlp:g}"
-        return 1 / self.measurements.of(name, lambda: self.measure(shares)).estimate
+        return 1 / self.measurements.of(name, lambda: self.measure(shares)).interval.estimate
 
 
 def open_measurements(key: str, folder: Path | None = None) -> Measurements:

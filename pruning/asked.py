@@ -29,14 +29,15 @@ class Asked:
     def __post_init__(self) -> None:
         if self.steps.steps > 1 and (self.plan is not None or self.aim is not None):
             raise DgpruneError(
-                "--steps takes --ratio, --macs or --params; leave --steps out with --plan and "
-                "--speedup"
+                "--steps takes --ratio, --macs or --params; leave --steps out with --plan, "
+                "--speedup and --latency-ms"
             )
         if self.plan is not None:
             self._require_named_ablation(bool(self.plan.width_after))
         if self.aim is not None and self.spec.engine == "torch-pruning":
             raise DgpruneError(
-                "--engine torch-pruning knows --ratio only; use dgprune with --speedup"
+                "--engine torch-pruning knows --ratio only; use dgprune with --speedup and "
+                "--latency-ms"
             )
 
     def _require_named_ablation(self, edge_missed: bool) -> None:
@@ -54,14 +55,20 @@ class Asked:
 
 
 def aim_from(
-    speedup: float | None, runtime: str | None, batch: int | None, threads: int | None
+    speedup: float | None,
+    latency_ms: float | None,
+    runtime: str | None,
+    batch: int | None,
+    threads: int | None,
 ) -> Aim | None:
-    """The aim that the options of `prune` give, where a speedup is one of them."""
-    if speedup is None:
-        refuse_idle("without --speedup", {"--batch": batch, "--threads": threads})
+    """The aim that the options of `prune` give, where a speedup or a latency is one of them."""
+    if speedup is None and latency_ms is None:
+        idle = {"--batch": batch, "--threads": threads}
+        refuse_idle("without --speedup or --latency-ms", idle)
         return None
     return Aim(
-        speedup=speedup,
+        speedup=1.0 if speedup is None else speedup,
+        latency_ms=latency_ms,
         runtime=runtime or next(iter(RUNTIMES)),
         batch_size=1 if batch is None else batch,
         threads=1 if threads is None else threads,
@@ -81,6 +88,8 @@ def prune_as_asked(asked: Asked, out: Path, invoke: Invoke, progress: Progress =
         done = prune(asked.source, asked.spec, out, progress, Given(plan=asked.plan))
     for line in _kept(done.summary):
         progress.line(line)
+    if "reached" in done.summary:
+        progress.line(f"reached {done.summary['reached']}")
     if (done.path / PLAN).is_file():
         progress.line(f"plan: {done.path / PLAN} (edit it, and apply it with --plan)")
     return done

@@ -132,6 +132,7 @@ def prune(
     macs: cut.Macs = None,
     params: cut.Params = None,
     speedup: cut.Speedup = None,
+    latency_ms: cut.LatencyMs = None,
     plan: cut.Plan = None,
     runtime: cut.Runtime = None,
     batch: cut.Batch = None,
@@ -168,8 +169,9 @@ def prune(
     from pruning.prune_checkpoint import read_plan
     from pruning.spec import REFIT_IMAGES, PruneSpec, usual_of
 
-    given = {"ratio": ratio, "macs": macs, "params": params, "speedup": speedup, "plan": plan}
-    budget = budget_from(given)
+    given = {"ratio": ratio, "macs": macs, "params": params}
+    measured = {"speedup": speedup, "latency-ms": latency_ms}
+    budget = budget_from({**given, **measured, "plan": plan})
     scoring = {
         "--criterion": criterion,
         "--ranking": ranking,
@@ -186,7 +188,7 @@ def prune(
     if not fits:
         because = "with --no-refit" if refit is False else f"with --engine {engine}"
         refuse_idle(because, {"--refit-images": refit_images})
-    aim = aim_from(speedup, runtime, batch, threads)
+    aim = aim_from(speedup, latency_ms, runtime, batch, threads)
     spec = PruneSpec(
         criterion=criterion or usual.criterion,  # type: ignore[arg-type]  # checked by the spec itself
         ranking=ranking or usual.ranking,  # type: ignore[arg-type]

@@ -24,6 +24,10 @@ Params = Annotated[float | None, typer.Option(help="Or: share of the weights to 
 Speedup = Annotated[
     float | None, typer.Option(help="Or: speedup to reach, as measured on --runtime.")
 ]
+LatencyMs = Annotated[
+    float | None,
+    typer.Option(help="Or: median latency in ms that the file must not exceed, likewise."),
+]
 Plan = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Or: a saved plan.json, applied as it is.")
 ]
@@ -34,8 +38,12 @@ Runtime = Annotated[
         "--latency-ms are measured on (there default: onnxruntime)."
     ),
 ]
-Batch = Annotated[int | None, typer.Option(help="Batch size of --speedup (default: 1).")]
-Threads = Annotated[int | None, typer.Option(help="Threads of --speedup (default: 1).")]
+Batch = Annotated[
+    int | None, typer.Option(help="Batch size of --speedup or --latency-ms (default: 1).")
+]
+Threads = Annotated[
+    int | None, typer.Option(help="Threads of --speedup or --latency-ms (default: 1).")
+]
 Steps = Annotated[int, typer.Option(help="Cuts, with training under the dense model between them.")]
 Schedule = Annotated[
     str | None, typer.Option(help="How --steps share the cut: cubic, linear (default: cubic).")

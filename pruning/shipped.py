@@ -1,29 +1,36 @@
 """Speedup of a plan as it ships: cut, exported and benched by the commands a user would type."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dgprune.artefact import open_artefact
 from dgprune.errors import DgpruneError, require_between
+from dgprune.judgement import control_of, has_failed, interval_of, is_short, is_unstable
+from dgprune.latency_table import Timed
 from dgprune.records import LatencyRecord, read_records
-from dgprune.schema import canonical_json
+from dgprune.schema import Json, canonical_json, encode
 from dgprune.source import SourceSpec
 from dgprune.stage import Done
-from dgprune.statistics import Interval, speedup_interval
+from dgprune.statistics import Interval, median_latency_s
 from dgprune.structure import Structure
 from pruning.plan import Plan, everything, plan_json
 
 # What a speedup can be measured on, and the format that is shipped to it.
 RUNTIMES = {"onnxruntime": "onnx", "openvino": "openvino", "tensorrt": "tensorrt"}
 Invoke = Callable[[Sequence[str]], Done]
+_MOST = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Aim:
-    """The speedup over the dense model that is wanted, and where it is measured."""
+    """The speedup over the dense model that is wanted, and where it is measured.
 
-    speedup: float
+    With `latency_ms` it follows from what the dense model measures: `over` gives it.
+    """
+
+    speedup: float = 1.0
+    latency_ms: float | None = None
     runtime: str = "onnxruntime"
     batch_size: int = 1
     threads: int = 1
@@ -35,9 +42,46 @@ class Aim:
                 f"--runtime {self.runtime!r} cannot be measured; it must be one of "
                 f"{', '.join(RUNTIMES)}"
             )
-        require_between("--speedup", self.speedup, 1, 1000)
+        require_between("--speedup", self.speedup, 1, _MOST)
+        if self.latency_ms is not None:
+            require_between("--latency-ms", self.latency_ms, 1e-6, 1e9)
         require_between("--batch", self.batch_size, 1, 4096)
         require_between("--threads", self.threads, 1, 1024)
+
+    @property
+    def budget(self) -> str:
+        """The aim in the name of a checkpoint, such as 2.5x or 12ms."""
+        return f"{self.speedup:g}x" if self.latency_ms is None else f"{self.latency_ms:g}ms"
+
+    @property
+    def option(self) -> str:
+        """The aim as it was typed."""
+        if self.latency_ms is None:
+            return f"--speedup {self.speedup:g}"
+        return f"--latency-ms {self.latency_ms:g} ({self.speedup:.2f}x)"
+
+    def asked(self) -> Json:
+        """The aim as the lineage keeps it: what was typed, not what it came to on one day."""
+        asked: Json = encode(self)
+        del asked["latency_ms" if self.latency_ms is None else "speedup"]
+        return asked
+
+    def over(self, dense_ms: float) -> "Aim":
+        """The same aim as a speedup over a model that takes `dense_ms` at its batch size.
+
+        Raises DgpruneError where that model is fast enough already, or no cut could ever do.
+        """
+        assert self.latency_ms is not None
+        wanted = dense_ms / self.latency_ms
+        if not 1 < wanted <= _MOST:
+            most = f"is {wanted:.0f} times less than that; ask for more"
+            told = "is no less than that: nothing has to be cut; ask for less"
+            raise DgpruneError(
+                f"the given model runs in {dense_ms:.3g} ms on {self.runtime} at batch "
+                f"{self.batch_size}, and --latency-ms {self.latency_ms:g} "
+                f"{most if wanted > 1 else told}"
+            )
+        return replace(self, speedup=wanted)
 
 
 @dataclass(kw_only=True)
@@ -50,17 +94,46 @@ class Shipped:
     folder: Path
     invoke: Invoke
     baseline: Path | None = field(default=None, init=False)
+    _files: int = field(default=0, init=False)
 
-    def speedup(self, plan: Plan) -> Interval:
+    def speedup(self, plan: Plan) -> Timed:
         """Measured speedup of `plan` over the dense model, with its 95 % interval."""
+        baseline = self._dense()
+        artefact = self._export(plan)
+        record, doubt = self._timed(artefact, baseline)
+        interval = interval_of(record)
+        if interval is None:
+            raise DgpruneError(f"{artefact.name} was not measured: {'; '.join(record.failures)}")
+        return Timed(interval=interval, doubt=doubt)
+
+    def dense_ms(self) -> Timed:
+        """Median latency of the dense model in milliseconds: a number without an interval."""
+        baseline = self._dense()
+        record, doubt = self._timed(baseline, baseline)
+        if not record.replicas:
+            raise DgpruneError(f"{baseline.name} was not measured: {'; '.join(record.failures)}")
+        found = 1e3 * median_latency_s(record)
+        return Timed(interval=Interval(low=found, estimate=found, high=found), doubt=doubt)
+
+    def _dense(self) -> Path:
         if self.baseline is None:
             self.baseline = self._export(everything(self.dense))
-        artefact = self._export(plan)
-        records = self.folder / "latency.jsonl"
+        return self.baseline
+
+    def _timed(self, artefact: Path, baseline: Path) -> tuple[LatencyRecord, str | None]:
+        """The record of a file, and why there is no verdict on it even at a second try."""
+        record, doubt = self._bench(artefact, baseline)
+        if doubt is not None:  # a neighbour may be gone; in a new file the control is new too
+            self._files += 1
+            record, doubt = self._bench(artefact, baseline)
+        return record, doubt
+
+    def _bench(self, artefact: Path, baseline: Path) -> tuple[LatencyRecord, str | None]:
+        records = self.folder / f"latency-{self._files}.jsonl"
         aim = self.aim
         self.invoke(
             [
-                *("bench", str(artefact), "--baseline", str(self.baseline)),
+                *("bench", str(artefact), "--baseline", str(baseline)),
                 *("--data", self.source.data, "--batch", str(aim.batch_size)),
                 *("--threads", str(aim.threads), "--tier", aim.tier, "--records", str(records)),
                 *("--runtime", aim.runtime),
@@ -69,14 +142,9 @@ class Shipped:
             ]
         )
         sha256 = open_artefact(artefact).artefact.sha256
-        (record,) = (
-            entry.record
-            for entry in read_records(records)
-            if isinstance(entry.record, LatencyRecord) and entry.record.subject.sha256 == sha256
-        )
-        if not record.replicas:
-            raise DgpruneError(f"{artefact.name} was not measured: {'; '.join(record.failures)}")
-        return speedup_interval(record.replicas)
+        there = [e.record for e in read_records(records) if isinstance(e.record, LatencyRecord)]
+        record = [found for found in there if found.subject.sha256 == sha256][-1]
+        return record, no_verdict(record, control_of(record, there))
 
     def _export(self, plan: Plan) -> Path:
         source, store = self.source, str(self.folder / "store")
@@ -100,3 +168,14 @@ class Shipped:
 
     def _bad_images(self) -> list[str]:
         return ["--skip-bad-images"] if self.source.skip_bad_images else []
+
+
+def no_verdict(record: LatencyRecord, control: LatencyRecord | None) -> str | None:
+    """Why `bench` gives no verdict on a record, whatever its interval; None where it gives one."""
+    reasons = {
+        "processes died": is_short(record),
+        "more than a fifth of the rounds are void": is_unstable(record),
+        "processes of the A/A control died": control is not None and is_short(control),
+        "the A/A control failed": control is not None and has_failed(control),
+    }
+    return "; ".join(reason for reason, there in reasons.items() if there) or None

@@ -1,4 +1,4 @@
-"""The budget `--speedup S --runtime R`: cut until the shipped file measures S times faster.
+"""The budget `--speedup S`, or `--latency-ms B`: cut until the shipped file measures that fast.
 
 A latency table (`dgprune.latency_table`) says where to look; what counts is a measurement of the
 plan itself, exported and timed against the dense model in one run.
@@ -17,15 +17,16 @@ from dgprune.latency_table import (
     LatencyTable,
     Measurements,
     Shares,
+    Timed,
     kept_units,
     open_measurements,
 )
 from dgprune.models import structure_of
 from dgprune.progress import SILENT, Progress
+from dgprune.reached import Reached, save_reached
 from dgprune.schema import Json, digest, encode
 from dgprune.source import SourceSpec, open_source
 from dgprune.stage import Done
-from dgprune.statistics import Interval
 from dgprune.store import store_at
 from dgprune.structure import Structure
 from pruning.plan import BlockPlan, Plan
@@ -37,6 +38,7 @@ from pruning.spec import PruneSpec
 
 _ROUNDS = 12
 _CLOSE = 1.03
+_DENSE = "latency of the given model, ms"
 
 
 def prune_to_speedup(
@@ -47,7 +49,7 @@ def prune_to_speedup(
     invoke: Invoke,
     progress: Progress = SILENT,
 ) -> Done:
-    """A pruned checkpoint whose file measured at least `aim.speedup`, and the interval.
+    """A pruned checkpoint whose file measured at least as fast as `aim` says, and what it reached.
 
     The speedup is over the model that is given. `invoke` runs another command in this process.
     Raises DgpruneError where the floors of the spec do not let any plan be that fast.
@@ -61,6 +63,12 @@ def prune_to_speedup(
         shipped = Shipped(
             source=source_spec, dense=structure, aim=aim, folder=Path(folder), invoke=invoke
         )
+        dense_ms = None
+        if aim.latency_ms is not None:
+            timed = measurements.of(_DENSE, shipped.dense_ms)
+            dense_ms = timed.interval.estimate
+            progress.line(f"the given model: {dense_ms:.3g} ms{_told(timed)}")
+            aim = shipped.aim = aim.over(dense_ms)
         search = Search(
             scores=score_units(model, images, spec),
             spec=spec,
@@ -71,17 +79,44 @@ def prune_to_speedup(
         plan, measured = search.run()
         given = Given(
             plan=plan,
-            label=label_after(source.label, spec.label_for(f"{aim.speedup:g}x")),
-            asked={**spec.asked_of_plan(), **encode(aim)},
+            label=label_after(source.label, spec.label_for(aim.budget)),
+            asked={**spec.asked_of_plan(), **aim.asked()},
         )
         done = prune(source_spec, spec, out, progress, given)
-    summary: Json = {**done.summary, "measured_speedup": encode(measured), **encode(aim)}
+        reached = _reached(aim, measured, dense_ms)
+        save_reached(done.path, reached)
+    summary: Json = {
+        **done.summary,
+        "measured_speedup": encode(measured.interval),
+        "reached": reached.text,
+        **aim.asked(),
+    }
     return Done(path=done.path, fresh=done.fresh, summary=summary)
+
+
+def _reached(aim: Aim, measured: Timed, dense_ms: float | None) -> Reached:
+    interval = measured.interval
+    return Reached(
+        runtime=aim.runtime,
+        batch_size=aim.batch_size,
+        threads=aim.threads,
+        tier=aim.tier,
+        low=interval.low,
+        estimate=interval.estimate,
+        high=interval.high,
+        latency_ms=dense_ms / interval.estimate if dense_ms is not None else None,
+        doubt=measured.doubt,
+    )
+
+
+def _told(timed: Timed) -> str:
+    return "" if timed.doubt is None else f" (no verdict, so it is not kept: {timed.doubt})"
 
 
 def _key(dense: Structure, aim: Aim) -> str:
     """What a measured speedup depends on, besides the plan."""
-    measured_by = {**encode(aim), "speedup": None}
+    measured_by = {**aim.asked(), "speedup": None}
+    measured_by.pop("latency_ms", None)
     return digest([encode(dense), measured_by, encode(current_environment())])
 
 
@@ -95,7 +130,7 @@ class Search:
     measurements: Measurements
     progress: Progress = SILENT
 
-    def run(self) -> tuple[Plan, Interval]:
+    def run(self) -> tuple[Plan, Timed]:
         """The plan nearest to the aim among those that reached it, and its measured speedup.
 
         The table is asked for a goal; a goal whose plan measures too slow is the new lower end, one
@@ -106,11 +141,12 @@ class Search:
             measurements=self.measurements, dense=self.shipped.dense, measure=self._measure_cell
         )
         low, high = 1.0, math.inf
-        seen: dict[Plan, Interval] = {}
+        seen: dict[Plan, Timed] = {}
         for _ in range(_ROUNDS):
             plan = self._plan(table, goal)
             known = plan in seen
-            measured = seen[plan] = seen[plan] if known else self._measure(plan)
+            seen[plan] = seen[plan] if known else self._measure(plan)
+            measured = seen[plan].interval
             if wanted <= measured.estimate <= wanted * _CLOSE:
                 break
             if measured.estimate < wanted:
@@ -125,24 +161,25 @@ class Search:
             goal = guess
         return self._nearest(seen)
 
-    def _nearest(self, seen: Mapping[Plan, Interval]) -> tuple[Plan, Interval]:
+    def _nearest(self, seen: Mapping[Plan, Timed]) -> tuple[Plan, Timed]:
         wanted = self.shipped.aim.speedup
-        reached = [(m.estimate, p) for p, m in seen.items() if m.estimate >= wanted]
+        estimates = {plan: timed.interval.estimate for plan, timed in seen.items()}
+        reached = [(estimate, plan) for plan, estimate in estimates.items() if estimate >= wanted]
         if not reached:
-            fastest = max(interval.estimate for interval in seen.values())
+            fastest = max(estimates.values())
             raise DgpruneError(
-                f"--speedup {wanted:g}: the fastest of {len(seen)} measured plans reached "
+                f"{self.shipped.aim.option}: the fastest of {len(seen)} measured plans reached "
                 f"{fastest:.2f}x; ask for less, lower the floors (--floor, --align), or remove "
                 f"{self.measurements.path} to measure again"
             )
         estimate, plan = min(reached, key=lambda pair: pair[0])
         if estimate > wanted * _CLOSE:
             self.progress.line(
-                f"no plan between {wanted:g}x and {estimate:.2f}x was found: the steps of --align "
-                "are larger than that"
+                f"none of the {len(seen)} measured plans lies between {wanted:.3g}x and "
+                f"{estimate:.2f}x; finer steps of --align leave more plans to find"
             )
-        if seen[plan].low < wanted:
-            self.progress.line(f"the interval of {estimate:.2f}x reaches below {wanted:g}x")
+        if seen[plan].interval.low < wanted:
+            self.progress.line(f"the interval of {estimate:.2f}x reaches below {wanted:.3g}x")
         return plan, seen[plan]
 
     def _plan(self, table: LatencyTable, goal: float) -> Plan:
@@ -151,19 +188,23 @@ class Search:
             self.scores, dense, spec.ranking, spec.limits, table.relative_time, 1 / goal
         )
 
-    def _measure(self, plan: Plan) -> Interval:
+    def _measure(self, plan: Plan) -> Timed:
         """Speedup of the structure that `plan` leaves: which units they were does not matter."""
         name = digest(encode(structure_after(plan, self.shipped.dense)))
         measured = self.measurements.of(name, lambda: self.shipped.speedup(plan))
+        found = measured.interval
         self.progress.line(
-            f"measured {measured.estimate:.2f}x [{measured.low:.2f}, {measured.high:.2f}]"
+            f"measured {found.estimate:.2f}x [{found.low:.2f}, {found.high:.2f}]{_told(measured)}"
         )
         return measured
 
-    def _measure_cell(self, shares: Shares) -> Interval:
+    def _measure_cell(self, shares: Shares) -> Timed:
         told = f"width {shares.width:g}, heads {shares.heads:g}, MLP {shares.mlp:g}"
         self.progress.line(f"latency table: {told} of the dense model")
-        return self.shipped.speedup(uniform_plan(self.shipped.dense, shares))
+        measured = self.shipped.speedup(uniform_plan(self.shipped.dense, shares))
+        if measured.doubt is not None:
+            self.progress.line(f"measured {measured.interval.estimate:.2f}x{_told(measured)}")
+        return measured
 
 
 def uniform_plan(dense: Structure, shares: Shares) -> Plan:

@@ -232,8 +232,8 @@ def test_a_feature_weight_needs_a_teacher(
 @pytest.mark.parametrize(
     ("flag", "value", "owner"),
     [
-        ("--batch", "8", "--speedup"),
-        ("--threads", "1", "--speedup"),
+        ("--batch", "8", "--speedup or --latency-ms"),
+        ("--threads", "1", "--speedup or --latency-ms"),
         ("--schedule", "linear", "--steps"),
         ("--step-epochs", "2", "--steps"),
         ("--step-lr", "0.1", "--steps"),

@@ -11,7 +11,7 @@ from benchmark.harness import Harness
 from benchmark.replication import replicate
 from benchmark.tiers import tier
 from dgprune.statistics import Interval, student_interval
-from dgprune.timing import Arm, BenchSpec, Replica
+from dgprune.timing import Arm, BenchSpec, Replica, VoidRound
 
 _LATENCY_NS = 5e6
 _WHITE = 0.02
@@ -38,6 +38,17 @@ DISTURBANCES = {
     "spikes, 1 % of calls": Disturbance(spikes=0.01),
     "build to build, 0.5 %": Disturbance(build=0.005),
 }
+
+
+def voided(replicas: Sequence[Replica], share: float) -> tuple[Replica, ...]:
+    """The same processes, in each of which `share` of the rounds does not count."""
+
+    def of(replica: Replica) -> Replica:
+        rounds = sorted({block.round for block in replica.blocks})
+        void = rounds[: math.ceil(share * len(rounds))]
+        return replace(replica, void=tuple(VoidRound(round=r, reason="a neighbour") for r in void))
+
+    return tuple(map(of, replicas))
 
 
 class NoisyMachine:

@@ -8,6 +8,7 @@ from dgprune import cli
 from dgprune.progress import Progress
 from dgprune.stage import Done
 from pruning.asked import Asked
+from pruning.shipped import Aim
 from pruning.spec import PruneSpec
 
 
@@ -71,6 +72,18 @@ def test_what_torch_pruning_cannot_do_is_refused(
 def test_a_spec_has_no_defaults_beside_those_of_the_command() -> None:
     with pytest.raises(TypeError, match="'criterion', 'ranking', and 'refit'"):
         PruneSpec()  # type: ignore[call-arg]
+
+
+def test_a_latency_is_an_aim_of_its_own(
+    asked: list[Asked], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert prune("--latency-ms", "4", "--batch", "8") == 0
+    aim = asked[0].aim
+    assert aim == Aim(latency_ms=4.0, batch_size=8)
+    assert prune("--latency-ms", "4", "--speedup", "2") == 2
+    assert "--speedup and --latency-ms exclude each other" in capsys.readouterr().err
+    assert prune("--latency-ms", "4", "--engine", "torch-pruning") == 2
+    assert "use dgprune with --speedup and --latency-ms" in capsys.readouterr().err
 
 
 def test_a_percentage_of_the_cost_is_refused_with_what_was_meant(

@@ -17,10 +17,12 @@ from dgprune.latency_table import (
     WIDTHS,
     LatencyTable,
     Shares,
+    Timed,
     open_measurements,
 )
 from dgprune.models import create, structure_of
 from dgprune.progress import Silent
+from dgprune.reached import read_reached
 from dgprune.statistics import Interval
 from dgprune.structure import Structure, cost_of
 from pruning.budgets import Limits
@@ -49,13 +51,13 @@ def clock(dense: Structure) -> Callable[[Structure], float]:
     return lambda structure: 0.1 + 0.9 * cost_of(structure).macs_per_image / whole
 
 
-def exactly(relative_time: float) -> Interval:
+def exactly(relative_time: float) -> Timed:
     value = 1 / relative_time
-    return Interval(low=value, estimate=value, high=value)
+    return Timed(interval=Interval(low=value, estimate=value, high=value))
 
 
 def table_of(
-    dense: Structure, folder: Path, measure: Callable[[Shares], Interval], key: str = "here"
+    dense: Structure, folder: Path, measure: Callable[[Shares], Timed], key: str = "here"
 ) -> LatencyTable:
     return LatencyTable(measurements=open_measurements(key, folder), dense=dense, measure=measure)
 
@@ -63,7 +65,7 @@ def table_of(
 def test_every_cell_is_measured_once_and_kept(dense: Structure, tmp_path: Path) -> None:
     asked: list[Shares] = []
 
-    def measure(shares: Shares) -> Interval:
+    def measure(shares: Shares) -> Timed:
         asked.append(shares)
         return exactly(clock(dense)(narrowed(dense, uniform_plan(dense, shares))))
 
@@ -84,7 +86,7 @@ def test_every_cell_is_measured_once_and_kept(dense: Structure, tmp_path: Path) 
     "damage", [b"\xff\xfe", b'{"key": "he', b'{"a": 1}', b'{"key":"here","estimate":-1}']
 )
 def test_a_damaged_table_is_measured_again(dense: Structure, tmp_path: Path, damage: bytes) -> None:
-    def measure(shares: Shares) -> Interval:
+    def measure(shares: Shares) -> Timed:
         return exactly(0.5)
 
     file = tmp_path / "latency-table.jsonl"
@@ -134,12 +136,12 @@ class FakeShipped(Shipped):
         )
         self.factor, self.plans = factor, 0
 
-    def speedup(self, plan: Plan) -> Interval:
+    def speedup(self, plan: Plan) -> Timed:
         self.plans += 1
         structure = narrowed(self.dense, plan)
         uneven = len({block.mlp_hidden for block in structure.blocks}) > 1
         value = (self.factor if uneven else 1.0) / clock(self.dense)(structure)
-        return Interval(low=value * 0.99, estimate=value, high=value * 1.01)
+        return Timed(interval=Interval(low=value * 0.99, estimate=value, high=value * 1.01))
 
 
 def scores_of(dense: Structure) -> UnitScores:
@@ -163,7 +165,7 @@ def test_the_search_ends_at_a_plan_that_measures_fast_enough(
     limits = Limits(align_width=2, align_head_dim=2, align_mlp=2)
     shipped = FakeShipped(dense, Aim(speedup=wanted), tmp_path, factor)
     plan, measured = search(dense, tmp_path, shipped, limits).run()
-    assert wanted <= measured.estimate <= wanted * 1.06
+    assert wanted <= measured.interval.estimate <= wanted * 1.06
     assert measured == shipped.speedup(plan)
     count = shipped.plans
     again, _ = search(dense, tmp_path, shipped, limits).run()
@@ -176,10 +178,10 @@ def test_a_table_that_promises_too_little_does_not_end_the_search(
     """The floors measure 1.5 times what the table says of them."""
     shipped = FakeShipped(dense, Aim(speedup=1.0), tmp_path, 1.5)
     floors = plan_for_time(scores_of(dense), dense, "isomorphic", Limits(), clock(dense), most=0.0)
-    within = shipped.speedup(floors).estimate * 0.98
+    within = shipped.speedup(floors).interval.estimate * 0.98
     wanted = FakeShipped(dense, Aim(speedup=within), tmp_path, 1.5)
     _, measured = search(dense, tmp_path, wanted, Limits()).run()
-    assert measured.estimate >= within
+    assert measured.interval.estimate >= within
 
 
 def test_a_speedup_that_no_plan_reaches_is_an_error_that_says_so(
@@ -200,8 +202,9 @@ def test_a_result_beyond_the_aim_is_told(dense: Structure, tmp_path: Path) -> No
     coarse = Limits(min_heads=4, min_head_dim=24, align_mlp=192, align_width=96, align_head_dim=24)
     shipped = FakeShipped(dense, Aim(speedup=1.02), tmp_path, 1.0)
     _, measured = replace(search(dense, tmp_path, shipped, coarse), progress=Told()).run()
-    assert measured.estimate > 1.02 * 1.03
-    assert any("--align" in line for line in lines)
+    assert measured.interval.estimate > 1.02 * 1.03
+    (told,) = (line for line in lines if "--align" in line)
+    assert told.startswith("none of the ") and " measured plans lies between 1.02x and " in told
 
 
 @pytest.mark.parametrize(
@@ -211,6 +214,7 @@ def test_a_result_beyond_the_aim_is_told(dense: Structure, tmp_path: Path) -> No
         ({"runtime": "abacus"}, "--runtime"),
         ({"batch_size": 0}, "--batch"),
         ({"threads": 0}, "--threads"),
+        ({"latency_ms": 0.0}, "--latency-ms"),
     ],
 )
 def test_an_aim_that_cannot_be_measured_is_refused(change: dict[str, object], option: str) -> None:
@@ -241,6 +245,12 @@ def test_the_command_ships_what_it_measured(
     assert checkpoint.meta.label == "l2-local-1.2x"
     asked = checkpoint.meta.lineage[-1].spec
     assert (asked["speedup"], asked["runtime"], asked["batch_size"]) == (1.2, runtime, 1)
+    reached = read_reached(done.path)
+    assert reached is not None
+    assert reached.text == said["reached"] and f" on {runtime}, batch 1" in reached.text
+    assert reached.estimate == said["measured_speedup"]["estimate"]
+    dgprune.cli.invoke(["inspect", str(done.path)])
+    assert f"reached    {reached.text}\n" in capsys.readouterr().out
     cells = (tmp_path / "cache" / "latency-table.jsonl").read_text().splitlines()
     assert 3 <= len(cells) <= 12
     again = dgprune.cli.invoke(["prune", str(chain.dense), *where, *cut, "--quiet"])
