@@ -1,6 +1,7 @@
 """What a checkpoint or an artefact is: structure, cost and where it came from."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -86,8 +87,21 @@ def print_inspection(found: Json, *, as_json: bool) -> None:
     print(f"  held out   {origin.held_out} of {origin.data_name}")
     for value in found["lineage"]:
         step = decode(LineageStep, value, where=found["kind"])
-        told = {k: v for k, v in step.spec.items() if isinstance(v, str | int | float)}
-        print(
-            f"  {step.stage:<10} {step.digest[:12]} "
-            + ", ".join(f"{k} {v}" for k, v in told.items())
-        )
+        told = [*_flat(step.spec)]
+        if step.stage == "prune" and not step.spec.get("refit"):
+            told.append("no refit")  # left out of the spec, which would read as not known
+        print(f"  {step.stage:<10} {step.digest[:12]} {', '.join(told)}")
+
+
+def _flat(spec: Json, before: str = "") -> Iterator[str]:
+    """Every value of a spec with its name: `limits align_mlp 8`."""
+    for key, value in spec.items():
+        name = f"{before}{key}"
+        if isinstance(value, dict):
+            yield from _flat(value, f"{name} ")
+        elif isinstance(value, bool):
+            yield name if value else f"no {name}"
+        elif isinstance(value, list | tuple):
+            yield from [f"{name} {' '.join(map(str, value))}"] if value else ()
+        elif value is not None:
+            yield f"{name} {value}"
