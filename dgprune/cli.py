@@ -121,7 +121,7 @@ def sweep(
     quiet: Quiet = False,
 ) -> Done:
     """Run a grid of runs as cells that are made once; run again, it goes on where it stopped."""
-    from dgprune.sweep.plan import read_plan
+    from dgprune.sweep.plan import open_plan
     from dgprune.sweep.sweep import SweepSpec, failure_lines, plan_only
     from dgprune.sweep.sweep import sweep as run
 
@@ -140,13 +140,14 @@ def sweep(
         resume=resume,
         skip_bad_images=skip_bad_images,
     )
-    read = read_plan(plan)
-    for found in read.recipes():
-        _check(found, str(plan), form=read.export.format, here=ray is None and not dry_run)
+    read = open_plan(plan)
+    form = read.plan.export.format
+    for found in read.plan.recipes():
+        _check(found, str(plan), form=form, here=ray is None and not dry_run)
     progress = progress_for(quiet=quiet)
     if dry_run:
-        return finish(plan_only(spec, progress), as_json=as_json)
-    done = run(spec, partial(_step, quiet=True), progress)
+        return finish(plan_only(spec, progress, read), as_json=as_json)
+    done = run(spec, partial(_step, quiet=True), progress, read)
     for line in failure_lines(spec, done.summary):
         progress_for(quiet=False).line(line)
     return finish(done, as_json=as_json)

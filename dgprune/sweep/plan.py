@@ -124,10 +124,24 @@ class Plan:
         ]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanFile:
+    """A plan, and the text that it was read from: a pipe gives it once."""
+
+    plan: Plan
+    text: str
+
+
 def read_plan(path: Path) -> Plan:
     """The plan in a file; raises DgpruneError where a key is missing, unknown or wrong."""
+    return open_plan(path).plan
+
+
+def open_plan(path: Path) -> PlanFile:
+    """The plan in a file and its text; raises DgpruneError as `read_plan` does."""
     try:
-        value = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        value = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise DgpruneError(f"{path} is not TOML: {error}") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -137,7 +151,7 @@ def read_plan(path: Path) -> Plan:
         raise DgpruneError(f"{path} is a recipe; run it with dgprune run")
     plan: Plan = decode(Plan, value, where=str(path), strict=True)
     _check(plan, str(path))
-    return plan
+    return PlanFile(plan=plan, text=text)
 
 
 def _check(plan: Plan, where: str) -> None:

@@ -18,13 +18,14 @@ from dgprune.sweep.driver import Driver
 from dgprune.sweep.estimate import Estimate
 from dgprune.sweep.journal import JOURNAL, Journal, only_sweep
 from dgprune.sweep.local import LocalPool
-from dgprune.sweep.plan import read_plan
+from dgprune.sweep.plan import PlanFile, open_plan
 from dgprune.sweep.pool import Pool
 from dgprune.sweep.results import Results
 from dgprune.sweep.standing import Standing, remove_damaged, standing_of
 from dgprune.sweep.work import Place
 
 _SHOWN_FAILURES = 20
+_PLAN = "plan.toml"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,13 +55,17 @@ class SweepSpec:
             raise DgpruneError(f"--gpus-per-cell {self.gpus_per_cell} must be a part of 1 or whole")
 
 
-def sweep(spec: SweepSpec, invoke: Invoke, progress: Progress = SILENT) -> Done:
+def sweep(
+    spec: SweepSpec, invoke: Invoke, progress: Progress = SILENT, read: PlanFile | None = None
+) -> Done:
     """The path of the report; exit code 1 where a cell failed. Run again, it goes on.
 
-    `invoke` runs one command in a worker, so it must be importable there. Raises DgpruneError,
-    before any work is done, where another sweep runs in the folder.
+    `invoke` runs one command in a worker, so it must be importable there; `read` is the plan where
+    it was read already. Raises DgpruneError, before any work is done, where another sweep runs in
+    the folder.
     """
-    plan = read_plan(spec.plan)
+    read = read or open_plan(spec.plan)
+    plan = read.plan
     cells = cells_of(plan, skip_bad_images=spec.skip_bad_images)
     _require_something_to_resume(spec)
     if spec.ray is not None:
@@ -70,7 +75,7 @@ def sweep(spec: SweepSpec, invoke: Invoke, progress: Progress = SILENT) -> Done:
     store = open_store(spec.out.absolute())
     with only_sweep(store):
         open_store(store / "cells")  # and what killed workers left in it goes
-        write_text(store / "plan.toml", spec.plan.read_text(encoding="utf-8"))
+        write_text(store / _PLAN, read.text)
         standing = standing_of(plan, spec.out, cells, skip_bad_images=spec.skip_bad_images)
         remove_damaged(standing, progress)
         results = Results(
@@ -91,13 +96,13 @@ def sweep(spec: SweepSpec, invoke: Invoke, progress: Progress = SILENT) -> Done:
             results.write_records()  # of what is done, and that the rest is missing
             raise
         path = results.report()
-    return _done(spec, cells, driver, results, path)
+    return _done(cells, driver, results, path)
 
 
-def plan_only(spec: SweepSpec, progress: Progress = SILENT) -> Done:
+def plan_only(spec: SweepSpec, progress: Progress = SILENT, read: PlanFile | None = None) -> Done:
     """What `sweep` would do: cells by kind and state, time left; nothing is written."""
     require_ours(spec.out)
-    plan = read_plan(spec.plan)
+    plan = (read or open_plan(spec.plan)).plan
     cells = cells_of(plan, skip_bad_images=spec.skip_bad_images)
     _require_something_to_resume(spec)
     standing = standing_of(plan, spec.out, cells, skip_bad_images=spec.skip_bad_images)
@@ -174,13 +179,7 @@ def _pool(spec: SweepSpec, place: Place, invoke: Invoke) -> Iterator[Pool]:
         pool.stop()
 
 
-def _done(
-    spec: SweepSpec,
-    cells: Sequence[Cell],
-    driver: Driver | None,
-    results: Results,
-    path: Path,
-) -> Done:
+def _done(cells: Sequence[Cell], driver: Driver | None, results: Results, path: Path) -> Done:
     failed = driver.failed if driver else {}
     names = {cell.id: cell.name for cell in cells}
     failures = [f"{names[cell]}: {error}" for cell, error in failed.items()] + results.failures
@@ -208,7 +207,8 @@ def failure_lines(spec: SweepSpec, summary: Json) -> list[str]:
 
 def _again(spec: SweepSpec) -> str:
     """The command that goes on, with every option that is not at its default."""
-    words = ["dgprune", "sweep", str(spec.plan), "--out", str(spec.out)]
+    plan = spec.plan if spec.plan.is_file() else spec.out / _PLAN  # of a pipe nothing is left
+    words = ["dgprune", "sweep", str(plan), "--out", str(spec.out)]
     for field in fields(spec):
         value = getattr(spec, field.name)
         if field.default is not MISSING and value != field.default and field.name != "resume":

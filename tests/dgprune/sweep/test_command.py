@@ -13,7 +13,8 @@ from dgprune.errors import DgpruneError
 from dgprune.progress import Progress
 from dgprune.records import read_records
 from dgprune.stage import Done
-from dgprune.sweep.sweep import SweepSpec, sweep
+from dgprune.sweep.plan import PlanFile
+from dgprune.sweep.sweep import SweepSpec, failure_lines, sweep
 from reports.verify import VerifySpec, verify
 from tests.conftest import MICRO
 from tests.dgprune.sweep.trivial import write_plan
@@ -129,7 +130,7 @@ FLAGS: dict[str, tuple[list[str], dict[str, Any]]] = {
 def test_flags_reach_the_sweep(plan: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     seen: list[SweepSpec] = []
 
-    def listen(spec: SweepSpec, invoke: object, progress: Progress) -> Done:
+    def listen(spec: SweepSpec, invoke: object, progress: Progress, read: PlanFile) -> Done:
         seen.append(spec)
         return Done(path=spec.out, fresh=True, summary={"failed": [], "skipped": 0})
 
@@ -137,6 +138,28 @@ def test_flags_reach_the_sweep(plan: Path, monkeypatch: pytest.MonkeyPatch, name
     given, changed = FLAGS[name]
     assert cli._exit_code(["sweep", str(plan), "--out", "x", *given]) == 0
     assert seen == [SweepSpec(plan=plan, out=Path("x"), **changed)]
+
+
+def test_a_plan_may_come_through_a_pipe(plan: Path, tmp_path: Path) -> None:
+    """As `dgprune sweep <(dgprune recipe sweep-digits)` gives it: it can be read once."""
+    reading, writing = os.pipe()
+    os.write(writing, plan.read_bytes())
+    os.close(writing)
+    try:
+        assert (
+            cli._exit_code(
+                ["sweep", f"/dev/fd/{reading}", "--out", str(tmp_path / "out"), "--dry-run"]
+            )
+            == 0
+        )
+    finally:
+        os.close(reading)
+
+
+def test_what_failed_of_a_piped_plan_is_tried_again_from_the_folder(tmp_path: Path) -> None:
+    spec = SweepSpec(plan=Path("/dev/fd/63"), out=tmp_path)
+    (*_, last) = failure_lines(spec, {"failed": ["a: b"], "skipped": 0})
+    assert f"dgprune sweep {tmp_path}/plan.toml --out {tmp_path} --resume" in last
 
 
 def test_skipping_reaches_every_command_that_reads_images(
