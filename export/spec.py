@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dgprune.artefact import FORMATS, PRECISIONS, Format, Precision
+from dgprune.data.draw import DEALING
 from dgprune.errors import DgpruneError, require_between
 from dgprune.schema import Json
 
@@ -93,6 +94,7 @@ class ExportSpec:
         if self.needs_calibration:
             asked["calibration_images"] = self.calibration_images
             asked["calibrate_on"] = list(self.calibrate_on)
+            asked["dealing"] = DEALING
         if self.has_range:
             asked["largest_batch"] = self.largest_batch
         if self.build > 1:
