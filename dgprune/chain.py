@@ -5,12 +5,12 @@ from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 
 from dgprune.progress import Progress
-from dgprune.recipe import (
+from dgprune.recipe import Recipe
+from dgprune.recipe_parts import (
     BenchRecipe,
     DistillRecipe,
     PlannedBudget,
     PruneRecipe,
-    Recipe,
     RuntimeRecipe,
     TrainRecipe,
 )
@@ -18,6 +18,7 @@ from dgprune.stage import Done
 from dgprune.store import open_store
 
 Invoke = Callable[[Sequence[str]], Done]
+Files = dict[tuple[str, str], Path]  # of one model, by format and precision
 
 
 @dataclass(kw_only=True)
@@ -56,12 +57,12 @@ def run_chain(
     call after an interruption goes on where it stopped. Timing comes last, when nothing else runs.
     """
     store = open_store(out)
-    cells = recipe.cells()
+    cells, files = recipe.cells(), recipe.export.files()
     runner = _Runner(
         invoke=invoke,
         progress=progress,
         extra=("--skip-bad-images",) if skip_bad_images else (),
-        total=3 + 4 * len(cells) + 1 + len(cells) + 1,
+        total=1 + 2 * len(cells) + 3 * len(files) * (1 + len(cells)) + 1,
     )
     domains = (*recipe.where(), "--seed", str(recipe.seed))
     into = ("--out", str(store))
@@ -70,8 +71,7 @@ def run_chain(
     dense = runner.run(
         "finetune", recipe.model, *domains, *into, *_model(recipe), *training_options(recipe.dense)
     ).path
-    baseline = _ship(runner, recipe, dense, store)
-    shipped = []
+    shipped = [_ship(runner, recipe, dense, store)]
     for entry, criterion, budget in cells:
         wanted = pruning_options(entry, criterion, budget)
         pruned = runner.run("prune", str(dense), *domains, *into, *wanted).path
@@ -83,22 +83,48 @@ def run_chain(
             *recovery_options(recipe.teaching(entry), recipe.recovery(entry), str(dense)),
         ).path
         shipped.append(_ship(runner, recipe, recovered, store))
-    for artefact in (baseline, *shipped):  # the first is the A/A control
-        runner.run("bench", str(artefact), "--baseline", str(baseline), *_bench(recipe, records))
+    for form, precision in files:
+        _time(runner, recipe, form, precision, shipped, records)
     report = runner.run("report", str(records), "--out", str(store / "report"))
     if runner.fresh == 0:
         progress.line(f"nothing to do: all {runner.total} steps were already done")
     return Done(path=report.path, fresh=runner.fresh > 0, summary={"report": report.summary})
 
 
-def _ship(runner: _Runner, recipe: Recipe, checkpoint: Path, store: Path) -> Path:
-    """Exports a checkpoint and measures the exported file's accuracy."""
-    data = ("--data", recipe.data)
-    artefact = runner.run("export", str(checkpoint), *data, "--out", str(store)).path
+def _ship(runner: _Runner, recipe: Recipe, checkpoint: Path, store: Path) -> Files:
+    """Exports a checkpoint and measures the accuracy of every exported file."""
+    into = ("--data", recipe.data, "--out", str(store))
     records = ("--records", str(store / "records.jsonl"))
     how = runtime_options(recipe.evaluate)
-    runner.run("evaluate", str(artefact), *recipe.where(), *records, *how)
-    return artefact
+    made: Files = {}
+    for form, precision in recipe.export.files():
+        asked = export_options(form, precision, recipe.export.parity_images)
+        artefact = runner.run("export", str(checkpoint), *into, *asked).path
+        runner.run("evaluate", str(artefact), *recipe.where(), *records, *how)
+        made[form, precision] = artefact
+    return made
+
+
+def _time(
+    runner: _Runner,
+    recipe: Recipe,
+    form: str,
+    precision: str,
+    shipped: Sequence[Files],
+    records: Path,
+) -> None:
+    """Times every model's file of one kind against the dense one, which comes first.
+
+    Dense against itself is the A/A control; in a further precision `bench` measures that beside
+    each, and dense is timed against the first precision instead.
+    """
+    dense, first = shipped[0], recipe.export.precisions[0]
+    for files in shipped:
+        further = files is dense and precision != first
+        baseline = dense[form, first if further else precision]
+        varied = ("--vary", "precision") if further else ()
+        arms = (str(files[form, precision]), "--baseline", str(baseline), *varied)
+        runner.run("bench", *arms, *_bench(recipe, records))
 
 
 def _model(recipe: Recipe) -> tuple[str, ...]:
@@ -108,6 +134,12 @@ def _model(recipe: Recipe) -> tuple[str, ...]:
 def model_options(weights: str, image_size: int) -> tuple[str, ...]:
     """What belongs to a timm name, as `dgprune finetune` takes it."""
     return ("--weights", weights, "--image-size", str(image_size))
+
+
+def export_options(form: str, precision: str, parity_images: int | None) -> tuple[str, ...]:
+    """A file of a model, as `dgprune export` takes it."""
+    parity = () if parity_images is None else ("--parity-images", str(parity_images))
+    return ("--format", form, "--precision", precision, *parity)
 
 
 def pruning_options(entry: PruneRecipe, criterion: str, budget: PlannedBudget) -> tuple[str, ...]:

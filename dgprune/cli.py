@@ -141,9 +141,8 @@ def sweep(
         skip_bad_images=skip_bad_images,
     )
     read = open_plan(plan)
-    form = read.plan.export.format
     for found in read.plan.recipes():
-        _check(found, str(plan), form=form, here=ray is None and not dry_run)
+        _check(found, str(plan), here=ray is None and not dry_run)
     progress = progress_for(quiet=quiet)
     if dry_run:
         return finish(plan_only(spec, progress, read), as_json=as_json)
@@ -195,14 +194,15 @@ def invoke(arguments: Sequence[str]) -> Any:
     return result
 
 
-def _check(recipe: Recipe, where: str, form: str = "onnx", *, here: bool = True) -> None:
+def _check(recipe: Recipe, where: str, *, here: bool = True) -> None:
     """Raises DgpruneError for any value that a later step would refuse; `here`: on this machine."""
     from dgprune.models import require_supported_name
 
     try:
         require_supported_name(recipe.model)
         pruning.cli.check_recipe(recipe)
-        benchmark.cli.check_recipe(recipe, form, here=here)
+        for form in recipe.export.formats:
+            benchmark.cli.check_recipe(recipe, form, here=here)
     except DgpruneError as error:
         raise DgpruneError(f"{where}: {error}") from None
 

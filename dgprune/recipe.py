@@ -4,135 +4,23 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
 
 from dgprune.errors import DgpruneError
+from dgprune.recipe_parts import (
+    BenchRecipe,
+    DistillRecipe,
+    ExportRecipe,
+    PlannedBudget,
+    PlannedCell,
+    PruneRecipe,
+    RuntimeRecipe,
+    TrainRecipe,
+)
 from dgprune.schema import decode, nearest
 from dgprune.shipped_recipes import printed_by, recipe_text
 
 ALL_CRITERIA = ("hessian", "taylor", "l1", "l2", "random")
 ALL_RATIOS = (0.5, 0.75, 0.95)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainRecipe:
-    """One fine-tuning: the options of `dgprune finetune`; those with a default may be left out."""
-
-    epochs: int
-    lr: float
-    batch_size: int
-    weight_decay: float
-    warmup_epochs: float
-    label_smoothing: float
-    augmentation: str
-    clip_norm: float = 1.0
-    averaging: str = "none"
-    ema_decay: float = 0.999
-    mixup: float = 0.0
-    coral: float = 0.0
-    domain_balanced: bool = False
-    layer_decay: float = 1.0
-    evaluate_every: int = 0
-    patience: int = 0
-    precision: str = "auto"
-    selection: str = "source-val"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DistillRecipe:
-    """How the dense model teaches the pruned ones."""
-
-    weight: float
-    temperature: float
-    features: float = 0.0
-    feature_blocks: int = 1
-
-    @property
-    def teaches(self) -> bool:
-        """Whether the dense model has any share in the loss."""
-        return bool(self.weight or self.features)
-
-
-class PlannedBudget(NamedTuple):
-    """A budget of `dgprune prune`: `ratio` of the units that goes, `macs` or `params` that stay."""
-
-    kind: str
-    value: float
-
-    @property
-    def label(self) -> str:
-        """As the label of a file says it: `50`, `macs36`."""
-        return f"{'' if self.kind == 'ratio' else self.kind}{100 * self.value:g}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Budgets:
-    """The budgets of some cells; kinds that are left out are None, and one must be there."""
-
-    ratios: tuple[float, ...] | None = None
-    macs: tuple[float, ...] | None = None
-    params: tuple[float, ...] | None = None
-
-    def budgets(self) -> tuple[PlannedBudget, ...]:
-        """All of them, the mildest cut of each kind first."""
-        given = {"ratio": self.ratios, "macs": self.macs, "params": self.params}
-        return tuple(
-            PlannedBudget(kind, value)
-            for kind, values in given.items()
-            for value in sorted(values or (), reverse=kind != "ratio")
-        )
-
-    def require_budget(self, where: str) -> None:
-        """Raises DgpruneError where no kind of budget is named."""
-        if self.ratios is None and self.macs is None and self.params is None:
-            raise DgpruneError(f"{where}: a [[prune]] has no budget; add ratios, macs or params")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PruneRecipe(Budgets):
-    """Some cells of the grid: every criterion at every budget; keys with a default may be left out.
-
-    With more than one of `steps`, `schedule` and the keys after it say how they share the cut, and
-    how the model is trained between them. `recover` and `distill` stand in for those of the recipe.
-    """
-
-    criteria: tuple[str, ...]
-    ranking: str
-    score_images: int
-    refit: bool
-    refit_images: int | None = None
-    engine: str = "dgprune"
-    floor: str | None = None
-    align: str | None = None
-    steps: int = 1
-    schedule: str | None = None
-    step_epochs: int | None = None
-    step_lr: float | None = None
-    augmentation: str | None = None
-    step_precision: str | None = None
-    step_distill: DistillRecipe | None = None
-    recover: TrainRecipe | None = None
-    distill: DistillRecipe | None = None
-
-
-PlannedCell = tuple[PruneRecipe, str, PlannedBudget]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RuntimeRecipe:
-    """What executes the files: the default of `evaluate` and `bench` where left out."""
-
-    runtime: str | None = None
-    provider: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BenchRecipe(RuntimeRecipe):
-    """The options of `dgprune bench`."""
-
-    batch: tuple[int, ...]
-    tier: str
-    threads: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +42,7 @@ class Recipe:
     recover: TrainRecipe
     distill: DistillRecipe
     bench: BenchRecipe
+    export: ExportRecipe = ExportRecipe()
     evaluate: RuntimeRecipe = RuntimeRecipe()
 
     def where(self) -> tuple[str, ...]:
@@ -216,6 +105,7 @@ def _parse(text: str, where: str) -> Recipe:
     recipe: Recipe = decode(Recipe, value, where=where, strict=True)
     held_out = () if recipe.target is None else (recipe.target,)
     require_protocol(recipe.protocol, "target", held_out, where)
+    recipe.export.require_known(where)
     for entry in recipe.prune:
         entry.require_budget(where)
     if not recipe.cells():

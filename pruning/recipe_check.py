@@ -5,7 +5,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from dgprune.errors import DgpruneError, require_between
-from dgprune.recipe import DistillRecipe, PlannedCell, PruneRecipe, Recipe, TrainRecipe
+from dgprune.recipe import Recipe
+from dgprune.recipe_parts import DistillRecipe, PlannedCell, PruneRecipe, TrainRecipe
 from dgprune.structure import Structure
 
 if TYPE_CHECKING:

@@ -21,11 +21,11 @@ from dgprune.chain import run_chain
 from dgprune.environment import Device, current_environment
 from dgprune.progress import SILENT
 from dgprune.recipe import (
-    PlannedBudget,
     full_grid,
     named_recipe,
     read_recipe,
 )
+from dgprune.recipe_parts import PlannedBudget
 from dgprune.records import AccuracyRecord, read_records
 from dgprune.shipped_recipes import plan_names, recipe_names, recipe_text
 from dgprune.stage import Done

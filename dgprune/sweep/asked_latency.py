@@ -5,7 +5,7 @@ from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
 
-from dgprune.recipe import BenchRecipe
+from dgprune.recipe_parts import BenchRecipe
 from dgprune.runtimes.opening import runtime_spec
 from dgprune.schema import Json, encode
 from dgprune.store import json_lines, lines_text

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from dgprune.chain import (
+    export_options,
     model_options,
     pruning_options,
     recovery_options,
@@ -16,7 +17,7 @@ from dgprune.chain import (
 from dgprune.data import DataSet, open_data
 from dgprune.data.split import PAPER_LIKE, setting_of
 from dgprune.errors import DgpruneError
-from dgprune.recipe import PlannedBudget
+from dgprune.recipe_parts import PlannedBudget
 from dgprune.schema import digest, file_sha256
 from dgprune.sweep.plan import ALL, Plan, PlannedModel, PlannedPruning
 from dgprune.weights import PRETRAINED, RANDOM
@@ -134,10 +135,7 @@ def _without_path(stage: tuple[str, ...]) -> list[str]:
 
 def _export(plan: Plan) -> tuple[str, ...]:
     export = plan.export
-    parity = (
-        ("--parity-images", str(export.parity_images)) if export.parity_images is not None else ()
-    )
-    return ("--format", export.format, "--precision", export.precision, *parity)
+    return export_options(export.format, export.precision, export.parity_images)
 
 
 def _dense(plan: Plan, model: PlannedModel, data: DataSet, target: str, seed: int) -> Cell:

@@ -1,23 +1,24 @@
 """A plan: the grid of a sweep in one TOML file, with every choice written out."""
 
 import tomllib
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 from dgprune.artefact import FORMATS, PRECISIONS
-from dgprune.errors import DgpruneError, require_between
-from dgprune.recipe import (
+from dgprune.errors import DgpruneError
+from dgprune.recipe import Recipe, require_protocol
+from dgprune.recipe_parts import (
     BenchRecipe,
-    Budgets,
     DistillRecipe,
+    ExportRecipe,
     PruneRecipe,
-    Recipe,
+    Pruning,
     RuntimeRecipe,
     TrainRecipe,
-    require_protocol,
+    require_known,
+    require_parity_images,
 )
-from dgprune.schema import decode, nearest
+from dgprune.schema import decode
 from dgprune.shipped_recipes import printed_by
 
 _ENGINES = ("dgprune", "torch-pruning")
@@ -34,33 +35,14 @@ class PlannedModel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedPruning(Budgets):
-    """Some cells of the grid: every criterion under every ranking at every budget.
+class PlannedPruning(Pruning):
+    """Every criterion under every ranking at every budget."""
 
-    `recover` and `distill` stand in for those of the plan.
-    """
-
-    criteria: tuple[str, ...]
     rankings: tuple[str, ...]
-    score_images: int
-    refit: bool
-    refit_images: int | None = None
-    engine: str = "dgprune"
-    floor: str | None = None
-    align: str | None = None
-    steps: int = 1
-    schedule: str | None = None
-    step_epochs: int | None = None
-    step_lr: float | None = None
-    augmentation: str | None = None
-    step_precision: str | None = None
-    step_distill: DistillRecipe | None = None
-    recover: TrainRecipe | None = None
-    distill: DistillRecipe | None = None
 
     def under(self, ranking: str) -> PruneRecipe:
         """The cells under one of the rankings."""
-        names = [field.name for field in fields(PruneRecipe) if field.name != "ranking"]
+        names = [field.name for field in fields(Pruning)]
         return PruneRecipe(ranking=ranking, **{name: getattr(self, name) for name in names})
 
 
@@ -71,6 +53,12 @@ class PlannedExport:
     format: str = "onnx"
     precision: str = "fp32"
     parity_images: int | None = None
+
+    def as_recipe(self) -> ExportRecipe:
+        """The same file in the words of a recipe."""
+        return ExportRecipe(
+            formats=(self.format,), precisions=(self.precision,), parity_images=self.parity_images
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +104,7 @@ class Plan:
                 prune=grid,
                 recover=self.recovery,
                 distill=self.distill,
+                export=self.export.as_recipe(),
                 evaluate=self.evaluate,
                 bench=self.bench or BenchRecipe(batch=(1,), tier="smoke", threads=1),
             )
@@ -166,17 +155,10 @@ def _check(plan: Plan, where: str) -> None:
         raise DgpruneError(f"{where}: key 'recover' is missing; pruned models need that training")
     if ALL in plan.targets and len(plan.targets) > 1:
         raise DgpruneError(f'{where}: targets has "all" beside others; name either')
-    _require_known(where, "export.format", plan.export.format, FORMATS)
-    _require_known(where, "export.precision", plan.export.precision, PRECISIONS)
-    if plan.export.parity_images is not None:
-        require_between(f"{where}: export.parity_images", plan.export.parity_images, 1, 1e9)
+    require_known(where, "export.format", plan.export.format, FORMATS)
+    require_known(where, "export.precision", plan.export.precision, PRECISIONS)
+    require_parity_images(where, plan.export.parity_images)
     for part in plan.prune:
-        _require_known(where, "prune.engine", part.engine, _ENGINES)
+        require_known(where, "prune.engine", part.engine, _ENGINES)
         if part.engine == "torch-pruning" and part.refit:
             raise DgpruneError(f"{where}: prune.engine torch-pruning needs refit = false")
-
-
-def _require_known(where: str, key: str, value: str, known: Sequence[str]) -> None:
-    if value not in known:
-        hint = nearest(value, known)
-        raise DgpruneError(f"{where}: {key} {value!r} must be one of {', '.join(known)}{hint}")

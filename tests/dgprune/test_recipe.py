@@ -2,24 +2,21 @@
 
 import dataclasses
 import inspect
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from dgprune.chain import distillation_options, pruning_options, training_options
+from dgprune.chain import distillation_options, pruning_options, run_chain, training_options
 from dgprune.errors import DgpruneError
 from dgprune.lineage import LineageStep
-from dgprune.recipe import (
-    DistillRecipe,
-    PlannedBudget,
-    Recipe,
-    TrainRecipe,
-    named_recipe,
-    read_recipe,
-)
+from dgprune.progress import SILENT
+from dgprune.recipe import Recipe, named_recipe, read_recipe
+from dgprune.recipe_parts import DistillRecipe, ExportRecipe, PlannedBudget, TrainRecipe
 from dgprune.shipped_recipes import plan_names, recipe_names, recipe_text
+from dgprune.stage import Done
 from dgprune.sweep.plan import read_plan
 from pruning.cli import check_recipe, finetune
 from pruning.recipe_check import cut_of
@@ -138,6 +135,81 @@ def test_what_stands_for_the_paper_fills_the_layout_of_the_paper(name: str, tmp_
             row: Any = SimpleNamespace(subject=SimpleNamespace(lineage=(step,)))
             assert _is_of_paper(row)
             assert "refit" not in step.spec
+
+
+def test_the_best_recipe_is_the_method_that_was_measured(tmp_path: Path) -> None:
+    """Half of the work in three steps, int8 on top; only the training is not bound to bf16."""
+    published = read_plan(Path("reports/published/half-in-steps-three-seeds/plan.toml"))
+    recipe = named_recipe("pacs-best")
+    (mine,), (theirs,) = recipe.prune, published.prune
+    same: dict[str, Any] = {"step_precision": None}
+    assert mine == dataclasses.replace(theirs.under("isomorphic"), **same)
+    for own, other in ((recipe.dense, published.dense), (recipe.recover, published.recovery)):
+        assert own == dataclasses.replace(other, precision="auto")
+    assert recipe.distill == published.distill
+    assert recipe.export.files() == (("onnx", "fp32"), ("onnx", "int8"))
+
+
+@pytest.mark.parametrize(
+    ("section", "says"),
+    [
+        ('precision = ["int8"]', "export.precision.*precisions"),
+        ('precisions = ["int4"]', "export.precisions 'int4' must be one of"),
+        ('formats = ["onxx"]', "export.formats 'onxx'.*did you mean 'onnx'"),
+        ("formats = []", "export.formats must name one or more"),
+        ('precisions = ["fp32", "fp32"]', "export.precisions must name one .* each once"),
+        ("parity_images = 0", "export.parity_images 0"),
+    ],
+)
+def test_files_that_export_would_not_make_are_refused(
+    tmp_path: Path, section: str, says: str
+) -> None:
+    with pytest.raises(DgpruneError, match=says):
+        changed(tmp_path, "quickstart", "[bench]", f"[export]\n{section}\n\n[bench]")
+
+
+def steps_of(recipe: Recipe, folder: Path) -> list[tuple[str, ...]]:
+    """The commands of a recipe whose stages only name what they would have made."""
+    heard: list[tuple[str, ...]] = []
+
+    def made(step: tuple[str, ...]) -> str:
+        if step[0] == "finetune":
+            return "dense" if step[1] == recipe.model else "pruned"
+        return ".".join((step[1], step[-3], step[-1])) if step[0] == "export" else step[0]
+
+    def invoke(arguments: Sequence[str]) -> Done:
+        heard.append(tuple(arguments))
+        return Done(path=Path(made(heard[-1])), fresh=False)
+
+    run_chain(recipe, folder, invoke, SILENT)
+    return heard
+
+
+def test_every_file_of_a_recipe_is_exported_evaluated_and_timed(tmp_path: Path) -> None:
+    export = ExportRecipe(formats=("onnx", "openvino"), precisions=("fp32", "int8"))
+    recipe = dataclasses.replace(named_recipe("pacs-best"), export=export)
+    steps = steps_of(recipe, tmp_path)
+    models = ("dense", "pruned")
+    files = [f"{m}.{f}.{p}" for m in models for f in export.formats for p in export.precisions]
+    assert [step[1] for step in steps if step[0] == "evaluate"] == files
+    timed = {
+        (step[1], step[step.index("--baseline") + 1]): "--vary" in step
+        for step in steps
+        if step[0] == "bench"
+    }
+    assert timed == {
+        **{(f"{m}.{f}.fp32", f"dense.{f}.fp32"): False for m in models for f in export.formats},
+        **{(f"dense.{f}.int8", f"dense.{f}.fp32"): True for f in export.formats},
+        **{(f"pruned.{f}.int8", f"dense.{f}.int8"): False for f in export.formats},
+    }
+
+
+def test_a_recipe_without_files_makes_what_it_always_did(tmp_path: Path) -> None:
+    steps = steps_of(named_recipe("quickstart"), tmp_path)
+    assert len(steps) == 5 + 5 * 9
+    exports = {step[-4:] for step in steps if step[0] == "export"}
+    assert exports == {("--format", "onnx", "--precision", "fp32")}
+    assert {step[3] for step in steps if step[0] == "bench"} == {"dense.onnx.fp32"}
 
 
 def changed(folder: Path, name: str, old: str, new: str) -> Recipe:
