@@ -85,3 +85,11 @@ def test_the_functions_of_the_commands_are_importable() -> None:
     assert all(map(callable, (bench, evaluate, export_onnx, finetune, prune)))
     with pytest.raises(ImportError):
         from pruning import no_such_thing  # noqa: F401
+
+
+def test_the_command_line_starts_without_what_only_its_commands_need() -> None:
+    """`dgprune --help` answers at once."""
+    heavy = ("numpy", "PIL", "scipy", "pydantic", "torch")
+    code = f"import sys, dgprune.cli; print([name for name in {heavy} if name in sys.modules])"
+    said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert said.stdout.strip() == "[]"
