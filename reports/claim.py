@@ -24,9 +24,9 @@ from dgprune.records import (
 from dgprune.schema import Json, canonical_json, encode, seal
 from dgprune.statistics import Interval, Verdict, median_latency_s
 from dgprune.structure import cost_of
+from reports.machine import runtime_text, version_of
 
 SCHEMA = 2  # 1 had no device
-_PACKAGES = {"onnxruntime": ("onnxruntime", "onnxruntime-gpu"), "torch-compile": ("torch",)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,15 +123,14 @@ def claim_of(entry: Entry, entries: Sequence[Entry]) -> Claim | str:
         return f"{record.subject.label}: the arms were not measured on the same domains"
     floor = noise_floor(control)
     assert floor is not None
-    version = _version(record)
     return Claim(
-        statement=_statement(record, interval, files, version),
+        statement=_statement(record, interval, files),
         verdict=judge(record, control).value,
         speedup=interval,
         noise_floor=floor,
         batch_size=record.batch_size,
         runtime=record.runtime,
-        runtime_version=version,
+        runtime_version=version_of(record),
         cpu=record.environment.cpu,
         device=_device(record),
         target=record.subject.origin.target,
@@ -174,13 +173,6 @@ def _fallen(records: Sequence[Record]) -> str | None:
     return f"something else ran than was asked: {fallen[0]}" if fallen else None
 
 
-def _version(record: LatencyRecord) -> str:
-    """The version of the library that computed, by whichever of its packages is installed."""
-    libraries, name = record.environment.libraries, record.runtime.name
-    packages = _PACKAGES.get(name, (name,))
-    return next((libraries[package] for package in packages if package in libraries), "")
-
-
 def _device(record: LatencyRecord) -> str:
     device = record.environment.device
     return device.name if device is not None and record.runtime.provider != "cpu" else ""
@@ -200,16 +192,12 @@ def _file(subject: Subject, latency_s: float, held_out: Sequence[Entry]) -> Clai
     )
 
 
-def _statement(
-    record: LatencyRecord, interval: Interval, files: Sequence[ClaimedFile], version: str
-) -> str:
+def _statement(record: LatencyRecord, interval: Interval, files: Sequence[ClaimedFile]) -> str:
     dense, pruned = (100 * file.correct / file.images for file in files)
-    runtime = record.runtime
     hardware = _device(record) or record.environment.cpu
-    threads = "1 thread" if runtime.threads == 1 else f"{runtime.threads} threads"
     return (
         f"{record.subject.label} runs {interval.estimate:.2f}x as fast as {files[0].label} on "
-        f"{runtime.name} {version} ({runtime.provider}, {threads}, {hardware}), "
+        f"{runtime_text(record, hardware)}, "
         f"batch {record.batch_size}, 95 % interval {interval.low:.2f} to {interval.high:.2f}, "
         f"and reaches {pruned:.1f} % on {_held_out(record.subject)}, "
         f"dense {dense:.1f} %."

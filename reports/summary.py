@@ -2,10 +2,10 @@
 
 from collections import Counter
 
+from reports.machine import runtime_text
 from reports.rows import Row, Table
 from reports.section import DASH as DASH
 from reports.setting import seed_of
-from reports.speed import SpeedCell
 
 ONE_SEED = (
     "One training seed a row: differences of a few points between rows are inside the spread "
@@ -56,7 +56,7 @@ def _best_of(rows: list[Row], table: Table) -> str:
         f"At {best.budget_text}{_lower(best)}, {chosen} "
         f"keeps {percent(best.held_out.accuracy)}{_dense_of_seed(best, table)} "
         f"on {setting.target or setting.phrase} at {interval.estimate:.2f}x{over} "
-        f"on {runtime_name(cell)}, batch {size}, "
+        f"on {runtime_text(cell.record)}, batch {size}, "
         f"95 % interval {interval.low:.2f} to {interval.high:.2f}."
     )
 
@@ -78,14 +78,6 @@ def _lower(row: Row) -> str:
     """The precision of a file where it is not the usual one: dense has the same."""
     precision = row.subject.precision
     return "" if precision == "fp32" else f" in {precision}"
-
-
-def runtime_name(cell: SpeedCell) -> str:
-    """The runtime, its version and its threads."""
-    runtime, libraries = cell.record.runtime, cell.record.environment.libraries
-    version = libraries.get(runtime.name, "")
-    threads = "1 thread" if runtime.threads == 1 else f"{runtime.threads} threads"
-    return f"{runtime.name} {version} ({runtime.provider}, {threads})".replace("  ", " ")
 
 
 def warnings(table: Table) -> list[str]:

@@ -2,12 +2,11 @@
 
 from dgprune.lineage import spec_of
 from dgprune.proof import Proof
-from dgprune.records import LatencyRecord
 from reports.cards.subject import CardFacts
 from reports.cards.text import bullets, md, table_text
 from reports.data.facts import AccuracyFacts, LatencyFacts
 from reports.latency_details import milliseconds
-from reports.machine import machine_text
+from reports.machine import machine_text, runtime_text
 from reports.summary import DASH, percent
 
 _ROLES = {"source-val": "source, validation images", "test": "in-domain, held-out images"}
@@ -95,10 +94,10 @@ def latency(card: CardFacts) -> str:
 def _timing(timed: LatencyFacts) -> tuple[str, ...]:
     record, cell = timed.record, timed.cell
     if cell is None:
-        return (_runtime(record), str(record.batch_size), *(DASH,) * 5)
+        return (runtime_text(record), str(record.batch_size), *(DASH,) * 5)
     limits = cell.interval
     return (
-        _runtime(record),
+        runtime_text(record),
         str(record.batch_size),
         milliseconds(cell.latency_s),
         milliseconds(cell.baseline_latency_s),
@@ -111,11 +110,4 @@ def _timing(timed: LatencyFacts) -> tuple[str, ...]:
 def _as_baseline(timed: LatencyFacts) -> tuple[str, ...]:
     record, cell = timed.record, timed.cell
     median_s = cell.baseline_latency_s if cell else None
-    return (_runtime(record), str(record.batch_size), milliseconds(median_s), *(DASH,) * 4)
-
-
-def _runtime(record: LatencyRecord) -> str:
-    runtime = record.runtime
-    version = record.environment.libraries.get(runtime.name, "")
-    threads = "1 thread" if runtime.threads == 1 else f"{runtime.threads} threads"
-    return f"{runtime.name} {version} ({runtime.provider}, {threads})".replace("  ", " ")
+    return (runtime_text(record), str(record.batch_size), milliseconds(median_s), *(DASH,) * 4)
