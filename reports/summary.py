@@ -43,13 +43,14 @@ def sentences(table: Table) -> list[str]:
 
 def _best_of(rows: list[Row], table: Table) -> str:
     setting = table.setting
-    best = max(rows, key=lambda row: row.source_accuracy or 0.0)
+    validated = [row for row in rows if row.source_accuracy is not None]
+    best = max(validated or rows, key=lambda row: row.source_accuracy or 0.0)
     assert best.held_out is not None
     size = min(best.speed)
     cell = best.speed[size]
     chosen = f"{best.criterion}{_seed(best, table)}"
     if len(rows) > 1:
-        chosen += f" has the best {setting.validation} and"
+        chosen += _why_it(len(rows), len(validated), setting.validation)
     interval = cell.interval
     over = f" over dense{_lower(best)}" if _lower(best) else ""
     return (
@@ -59,6 +60,16 @@ def _best_of(rows: list[Row], table: Table) -> str:
         f"on {runtime_text(cell.record)}, batch {size}, "
         f"95 % interval {interval.low:.2f} to {interval.high:.2f}."
     )
+
+
+def _why_it(rows: int, validated: int, validation: str) -> str:
+    """Why this file is named of `rows`: by validation where it was measured, else by no merit."""
+    if not validated:
+        return f", the first of {rows} files without {validation},"
+    if validated == 1:
+        return f", the only one of {rows} files with {validation},"
+    of = "" if validated == rows else f" of the {validated} of {rows} files that have one"
+    return f" has the best {validation}{of} and"
 
 
 def _seed(row: Row, table: Table) -> str:
