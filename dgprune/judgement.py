@@ -1,5 +1,6 @@
 """What may be said of a latency record: its verdict, and every doubt about it."""
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -91,10 +92,17 @@ def has_failed(control: LatencyRecord) -> bool:
     return interval is None or verdict(interval) in _PARTED
 
 
+def has_limits(interval: Interval) -> bool:
+    """Whether an interval of a ratio has any: that of a single round goes from 0 to infinity."""
+    return interval.low > 0 and math.isfinite(interval.high)
+
+
 def noise_floor(control: LatencyRecord) -> float | None:
     """How far from 1 a speedup may seem where there is none: the far limit of the control."""
     interval = interval_of(control)
-    return None if interval is None else max(1 - interval.low, interval.high - 1)
+    if interval is None or not has_limits(interval):
+        return None
+    return max(1 - interval.low, interval.high - 1)
 
 
 def doubts(record: LatencyRecord, control: LatencyRecord | None = None) -> list[str]:
@@ -113,7 +121,9 @@ def doubts(record: LatencyRecord, control: LatencyRecord | None = None) -> list[
     if void:
         word = "unstable, no verdict: " if is_unstable(record) else ""
         found.append(f"{word}{len(void)} rounds are void ({', '.join(dict.fromkeys(void))})")
-    if interval.half_width > record.spec.half_width:
+    if not has_limits(interval):
+        found.append("too few rounds count for an interval")
+    elif interval.half_width > record.spec.half_width:
         found.append(
             f"{100 * interval.half_width:.2g} % of half-width, where the tier "
             f"{record.spec.tier} wants {100 * record.spec.half_width:g} %"

@@ -12,6 +12,7 @@ from dgprune.structure import Structure, cost_of
 from reports.section import DASH, Section, without_empty
 from reports.setting import seed_of
 from reports.speed import weight
+from reports.times import times
 
 _FAR = 0.25  # how far the speedup may be from the MACs ratio before a reason is looked for
 _HOST_BOUND = 0.8
@@ -208,11 +209,11 @@ def _cells(a: Attribution | None) -> tuple[str, str, str, str]:
     """The parts of `_PARTS`; no total where it would say again what pruning says."""
     if a is None:
         return (DASH, DASH, DASH, DASH)
-    runtime = f"{_times(a.runtime)} over {a.elsewhere}" if a.runtime else DASH
+    runtime = f"{times(a.runtime)} over {a.elsewhere}" if a.runtime else DASH
     alone = a.runtime is None and a.precision is None
     return (
-        *(runtime, _times(a.precision), _times(a.pruning)),
-        DASH if alone else _times(a.total),
+        *(runtime, times(a.precision), times(a.pruning)),
+        DASH if alone else times(a.total),
     )
 
 
@@ -226,9 +227,3 @@ def _why(by_size: Mapping[int, Attribution]) -> str:
         reason if len(of) == len(by_size) else f"{reason} (batch {', '.join(map(str, of))})"
         for reason, of in sizes.items()
     )
-
-
-def _times(interval: Interval | None) -> str:
-    if interval is None:
-        return DASH
-    return f"{interval.estimate:.2f}x [{interval.low:.2f}, {interval.high:.2f}]"

@@ -8,7 +8,6 @@ from markupsafe import Markup
 from dgprune import __version__
 from dgprune.records import Entry
 from dgprune.schema import digest, encode
-from dgprune.statistics import Interval
 from dgprune.structure import Structure
 from reports.accuracy_details import spread_cells, spread_names, spread_text, unseen_section
 from reports.attribution import Attribution, attribution_section, attributions
@@ -34,6 +33,7 @@ from reports.section import Section
 from reports.setting import by_section
 from reports.summary import DASH, percent, sentences, warnings
 from reports.templating import templates
+from reports.times import between, limits, times
 from reports.where_time_goes import time_sections
 
 _BRIEF_ABOVE = 1000  # files: a page of 10,000 records is to stay under 5 MB
@@ -161,7 +161,9 @@ def _render(template: str, made: Whole, *, autoescape: bool, **beside: object) -
         millions=lambda count: f"{count / 1e6:.1f} M",
         thousands=lambda count: f"{count / 1e3:.0f} k",
         milliseconds=milliseconds,
-        speedup=speedup,
+        speedup=times,
+        limits=limits,
+        between=between,
         blocks=blocks,
         record_ids=record_ids,
         spread_of=spread_cells,
@@ -193,11 +195,6 @@ def _dense_latency(table: Table) -> dict[int, float | None]:
 def budget(row: Row) -> str:
     """What pruning had to meet, such as ratio 50 %; a dash for the dense model."""
     return row.budget_text or DASH
-
-
-def speedup(interval: Interval) -> str:
-    """A speedup with its interval."""
-    return f"{interval.estimate:.2f}x [{interval.low:.2f}, {interval.high:.2f}]"
 
 
 def blocks(structure: Structure) -> str:

@@ -1,7 +1,6 @@
 """The stage `report`: records in, pages out."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from dgprune.collection import no_collection
@@ -26,6 +25,7 @@ from reports.missing import missing_summary, read_files
 from reports.over_targets_section import OVER_TARGETS, over_targets_summary
 from reports.recipe import row_name
 from reports.render import html, markdown, picture_of, whole
+from reports.times import as_json
 
 PAGE, RECORDS, HISTORY = "report.html", "records.jsonl", "history.jsonl"
 
@@ -106,7 +106,7 @@ def summary(material: Material) -> Json:
                 table.setting.key: row.held_out.accuracy if row.held_out else None,
                 "source_val_accuracy": row.source_accuracy,
                 "macs_per_image": row.cost.macs_per_image,
-                "speedup": {str(size): asdict(cell.interval) for size, cell in row.speed.items()},
+                "speedup": {str(size): as_json(cell.interval) for size, cell in row.speed.items()},
             }
             for row in table.rows
         ]

@@ -2,10 +2,13 @@
 
 from collections import Counter
 
+from dgprune.judgement import has_limits, noise_floor
+from dgprune.statistics import Interval
 from reports.machine import runtime_text
 from reports.rows import Row, Table
 from reports.section import DASH as DASH
 from reports.setting import seed_of
+from reports.times import between
 
 ONE_SEED = (
     "One training seed a row: differences of a few points between rows are inside the spread "
@@ -51,15 +54,20 @@ def _best_of(rows: list[Row], table: Table) -> str:
     chosen = f"{best.criterion}{_seed(best, table)}"
     if len(rows) > 1:
         chosen += _why_it(len(rows), len(validated), setting.validation)
-    interval = cell.interval
     over = f" over dense{_lower(best)}" if _lower(best) else ""
     return (
         f"At {best.budget_text}{_lower(best)}, {chosen} "
         f"keeps {percent(best.held_out.accuracy)}{_dense_of_seed(best, table)} "
-        f"on {setting.target or setting.phrase} at {interval.estimate:.2f}x{over} "
+        f"on {setting.target or setting.phrase} at {cell.interval.estimate:.2f}x{over} "
         f"on {runtime_text(cell.record)}, batch {size}, "
-        f"95 % interval {interval.low:.2f} to {interval.high:.2f}."
+        f"{_between(cell.interval)}."
     )
+
+
+def _between(interval: Interval) -> str:
+    if not has_limits(interval):
+        return "without an interval"
+    return f"95 % interval {between(interval)}"
 
 
 def _why_it(rows: int, validated: int, validation: str) -> str:
@@ -112,11 +120,12 @@ def warnings(table: Table) -> list[str]:
     told: dict[str, int] = Counter(text for cell in cells for text in cell.doubts)
     found += [f"Of {len(cells)} speedups, {n}: {text}." for text, n in told.items()]
     for control in table.controls:
-        far = max(1 - control.interval.low, control.interval.high - 1)
-        found.append(
-            f"Noise floor at batch {control.record.batch_size}: dense against itself came out "
-            f"within {percent(far)} of 1."
-        )
+        far = noise_floor(control.record)
+        if far is not None:
+            found.append(
+                f"Noise floor at batch {control.record.batch_size}: dense against itself came out "
+                f"within {percent(far)} of 1."
+            )
     if table.other_baselines:
         found.append(f"{table.other_baselines} record(s) over another baseline are left out.")
     return [*found, ONE_SEED]

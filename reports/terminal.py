@@ -49,13 +49,13 @@ def _cells(row: Any, key: str, sizes: list[str]) -> list[str]:
     cells.append(f"{row['macs_per_image'] / 1e6:.1f} M")
     for size in sizes:
         cell = row["speedup"].get(size)
-        text = (
-            "-"
-            if cell is None
-            else f"{cell['estimate']:.2f}x [{cell['low']:.2f}, {cell['high']:.2f}]"
-        )
-        cells.append(text)
+        cells.append("-" if cell is None else _speedup(cell))
     return cells
+
+
+def _speedup(cell: Json) -> str:
+    low, high = ("-" if cell[name] is None else f"{cell[name]:.2f}" for name in ("low", "high"))
+    return f"{cell['estimate']:.2f}x [{low}, {high}]"
 
 
 def _percent(share: float | None) -> str:

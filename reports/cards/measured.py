@@ -8,6 +8,7 @@ from reports.data.facts import AccuracyFacts, LatencyFacts
 from reports.latency_details import milliseconds
 from reports.machine import machine_text, runtime_text
 from reports.summary import DASH, percent
+from reports.times import between
 
 _ROLES = {"source-val": "source, validation images", "test": "in-domain, held-out images"}
 
@@ -95,14 +96,13 @@ def _timing(timed: LatencyFacts) -> tuple[str, ...]:
     record, cell = timed.record, timed.cell
     if cell is None:
         return (runtime_text(record), str(record.batch_size), *(DASH,) * 5)
-    limits = cell.interval
     return (
         runtime_text(record),
         str(record.batch_size),
         milliseconds(cell.latency_s),
         milliseconds(cell.baseline_latency_s),
-        f"{limits.estimate:.2f}x",
-        f"{limits.low:.2f} to {limits.high:.2f}",
+        f"{cell.interval.estimate:.2f}x",
+        between(cell.interval),
         cell.verdict.value,
     )
 

@@ -1,5 +1,6 @@
 """What of a report's warnings concerns one file."""
 
+from dgprune.judgement import has_limits
 from reports.cards.subject import CardFacts
 from reports.data.facts import FileFacts
 from reports.summary import ONE_SEED, percent
@@ -12,13 +13,13 @@ def warnings_of(card: CardFacts) -> list[str]:
         batch = timed.record.batch_size
         doubts = timed.cell.doubts if timed.cell else []
         found += [f"Speedup on {timed.record.runtime.name}, batch {batch}: {t}." for t in doubts]
-        if timed.control is not None:
+        if timed.control is not None and has_limits(timed.control):
             far = max(1 - timed.control.low, timed.control.high - 1)
             found.append(
                 f"Noise floor on {timed.record.runtime.name}, batch {batch}: the baseline against "
                 f"itself came out within {percent(far)} of 1."
             )
-        elif timed.record.baseline is not None:
+        elif timed.control is None and timed.record.baseline is not None:
             found.append(f"No A/A control on {timed.record.runtime.name}, batch {batch}.")
     return list(dict.fromkeys([*found, ONE_SEED]))
 

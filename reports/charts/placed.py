@@ -1,9 +1,9 @@
 """Rows of tables as charts name them: experiment, runtime, precision, criterion, ranking, file."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dgprune.judgement import has_limits
 from dgprune.lineage import spec_of
 from dgprune.schema import Json
 from reports.charts.chart import select
@@ -65,7 +65,7 @@ def table_list(drawn: Sequence[Placed]) -> Json:
 def speed_of(cell: SpeedCell) -> tuple[float | None, float | None, float | None]:
     """A speedup and its limits; of a single round there are none, and nothing to draw."""
     i = cell.interval
-    if not math.isfinite(i.high):
+    if not has_limits(i):
         return (i.estimate, None, None)
     return (i.estimate, i.low, i.high)
 

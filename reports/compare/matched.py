@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dgprune.errors import DgpruneError
+from dgprune.judgement import has_limits
 from dgprune.paired import Pairs, difference_interval, pairs_of
 from dgprune.schema import canonical_json
 from dgprune.statistics import Interval
@@ -91,10 +92,14 @@ def same_machine(cell: SpeedCell, other: SpeedCell) -> bool:
 
 
 def ratio_of(interval: Interval, other: Interval) -> Interval:
-    """The ratio of two independent speedups, its limits combined on the log scale."""
+    """The ratio of two independent speedups, its limits combined on the log scale.
+
+    Where either has no limits the ratio has none.
+    """
     middle = interval.estimate / other.estimate
-    parts = ((i.low, i.estimate, i.high) for i in (interval, other))
-    reach = math.sqrt(sum(math.log(high / low) ** 2 / 4 for low, _, high in parts))
+    if not (has_limits(interval) and has_limits(other)):
+        return Interval(low=0.0, estimate=middle, high=math.inf)
+    reach = math.sqrt(sum(math.log(i.high / i.low) ** 2 / 4 for i in (interval, other)))
     return Interval(low=middle * math.exp(-reach), estimate=middle, high=middle * math.exp(reach))
 
 

@@ -8,6 +8,7 @@ from reports.latency_details import milliseconds
 from reports.recipe import row_name
 from reports.section import Section
 from reports.summary import DASH, percent
+from reports.times import times
 
 COMPARED = "compared"  # where a summary holds the words
 
@@ -151,15 +152,9 @@ def _speed_row(m: Matched, size: int) -> tuple[str, ...]:
         m.second.table.title,
         str(size),
         *(milliseconds(cell.latency_s if cell else None) for cell in cells),
-        *(_times(cell.interval if cell else None) for cell in cells),
-        _times(change),
+        *(times(cell.interval if cell else None) for cell in cells),
+        times(change),
     )
-
-
-def _times(interval: Interval | None) -> str:
-    if interval is None:
-        return DASH
-    return f"{interval.estimate:.2f}x [{interval.low:.2f}, {interval.high:.2f}]"
 
 
 def _alone(title: str, sides: Sequence[Side]) -> Section:

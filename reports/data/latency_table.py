@@ -17,6 +17,7 @@ from reports.data.columns import (
     text,
 )
 from reports.data.facts import Facts, LatencyFacts
+from reports.times import as_json
 
 
 def latency_table(facts: Facts) -> DataTable:
@@ -57,9 +58,9 @@ def _limits(
     name: str, about: str, of: Callable[[LatencyFacts], Interval | None]
 ) -> tuple[Column[LatencyFacts], ...]:
     def limit(which: str) -> Callable[[LatencyFacts], Value]:
-        def value(fact: LatencyFacts) -> Value:
+        def value(fact: LatencyFacts) -> float | None:
             interval = of(fact)
-            return None if interval is None else float(getattr(interval, which))
+            return None if interval is None else as_json(interval)[which]
 
         return value
 

@@ -4,6 +4,7 @@ from dgprune.statistics import Interval
 from reports.rows import Row, Table
 from reports.section import Section
 from reports.summary import DASH, percent
+from reports.times import times
 
 
 def main_section(table: Table) -> Section:
@@ -45,5 +46,4 @@ def _shares(interval: Interval) -> str:
 def _speedup(row: Row, size: int) -> str:
     if size not in row.speed:
         return "1" if row.criterion == "dense" else DASH
-    interval = row.speed[size].interval
-    return f"{interval.estimate:.2f}x [{interval.low:.2f}, {interval.high:.2f}]"
+    return times(row.speed[size].interval)
