@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 from dgprune.lineage import chosen_by_oracle, spec_of
@@ -24,15 +25,13 @@ def judge(record: LatencyRecord, control: LatencyRecord | None = None) -> Verdic
     """The verdict on a paired record.
 
     INCONCLUSIVE too where nothing was measured, where processes are missing, where more than a
-    fifth of the rounds are void, or where `control`, the baseline against itself, lacks processes
-    or came out FASTER or SLOWER.
+    fifth of the rounds are void, or where `control`, the baseline against itself, is missing, lacks
+    processes or limits, or came out FASTER or SLOWER. A control itself needs no other one.
     """
     interval = interval_of(record)
     if interval is None or is_short(record) or is_unstable(record):
         return Verdict.INCONCLUSIVE
-    if control is not None and (is_short(control) or has_failed(control)):
-        return Verdict.INCONCLUSIVE
-    return verdict(interval)
+    return Verdict.INCONCLUSIVE if _withheld(record, control) else verdict(interval)
 
 
 def interval_of(record: LatencyRecord) -> Interval | None:
@@ -89,7 +88,7 @@ def is_unstable(record: LatencyRecord) -> bool:
 def has_failed(control: LatencyRecord) -> bool:
     """Whether a file that was timed against itself seems to differ from itself."""
     interval = interval_of(control)
-    return interval is None or verdict(interval) in _PARTED
+    return interval is not None and verdict(interval) in _PARTED
 
 
 def has_limits(interval: Interval) -> bool:
@@ -133,9 +132,19 @@ def doubts(record: LatencyRecord, control: LatencyRecord | None = None) -> list[
         found.append(
             f"the bootstrap of pooled medians says {check.low:.3f} to {check.high:.3f} instead"
         )
-    if control is not None and is_short(control):
+    return found + _withheld(record, control)
+
+
+def _withheld(record: LatencyRecord, control: LatencyRecord | None) -> list[str]:
+    """Why its control, or that there is none, leaves a record without a verdict."""
+    if control is None:
+        return [] if record.is_control else ["no A/A control, so no verdict"]
+    found = []
+    if is_short(control):
         found.append(f"{_processes(control)} of the A/A control measured, so no verdict")
-    if control is not None and has_failed(control):
+    elif noise_floor(control) is None:
+        found.append("too few rounds of the A/A control count, so no verdict")
+    if has_failed(control):
         found.append("the A/A control failed: the baseline differs from itself, so no verdict")
     return found
 
@@ -145,19 +154,34 @@ def _processes(record: LatencyRecord) -> str:
 
 
 def control_of(record: LatencyRecord, records: Sequence[LatencyRecord]) -> LatencyRecord | None:
-    """The A/A control of a record: its baseline against itself, in the same cell."""
+    """The A/A control of a record: its baseline against itself, in the same cell.
+
+    Whether a fallback was allowed is no part of the cell where none was taken.
+    """
     fitting = [
         other
         for other in records
         if other.is_control
         and record.baseline is not None
         and other.subject.sha256 == record.baseline.sha256
-        and other.runtime == (record.baseline_runtime or record.runtime)
+        and _ran_as(other, record)
         and other.batch_size == record.batch_size
         and other.spec.tier == record.spec.tier
         and other.environment == record.environment
     ]
     return fitting[-1] if fitting else None
+
+
+def _ran_as(control: LatencyRecord, record: LatencyRecord) -> bool:
+    """Whether a control was executed as the baseline of a record was.
+
+    A permission to fall back that only one of them had counts where something did fall back.
+    """
+    asked = record.baseline_runtime or record.runtime
+    if control.runtime == asked:
+        return True
+    fell = any(proof and proof.fallbacks for proof in (control.proof, record.baseline_proof))
+    return not fell and replace(control.runtime, allow_fallback=asked.allow_fallback) == asked
 
 
 def unfit(subject: Subject) -> str | None:

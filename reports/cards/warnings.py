@@ -19,8 +19,6 @@ def warnings_of(card: CardFacts) -> list[str]:
                 f"Noise floor on {timed.record.runtime.name}, batch {batch}: the baseline against "
                 f"itself came out within {percent(far)} of 1."
             )
-        elif timed.control is None and timed.record.baseline is not None:
-            found.append(f"No A/A control on {timed.record.runtime.name}, batch {batch}.")
     return list(dict.fromkeys([*found, ONE_SEED]))
 
 

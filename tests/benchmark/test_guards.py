@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -83,12 +84,14 @@ def test_a_void_round_does_not_move_the_speedup() -> None:
 
 def test_more_than_a_fifth_void_is_unstable_and_backs_no_verdict(chain: TinyChain) -> None:
     record = timed(latency_of(chain), 2.0)
+    assert record.baseline is not None
+    control = replace(timed(record, 1.0), subject=record.baseline)
     (replica,) = record.replicas
     for count, unstable in ((2, False), (3, True)):
         void = tuple(VoidRound(round=i, reason="power brake") for i in range(count))
         cut = _with(record, Replica(**{**_fields(replica), "void": void}))
         assert is_unstable(cut) is unstable
-        assert (judge(cut) is Verdict.INCONCLUSIVE) is unstable
+        assert (judge(cut, control) is Verdict.INCONCLUSIVE) is unstable
         assert any(f"{count} rounds are void (power brake)" in text for text in doubts(cut))
         assert len(cut.blocks) == (48 if unstable else 4 * (12 - count))
 

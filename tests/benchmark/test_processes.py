@@ -53,30 +53,82 @@ def faster(chain: TinyChain) -> LatencyRecord:
     return replace(latency_of(chain), spec=SPEC, replicas=tuple(machine.paired()))
 
 
-def test_fewer_processes_than_asked_back_no_verdict(faster: LatencyRecord) -> None:
-    assert judge(faster) is Verdict.FASTER
+@pytest.fixture
+def control(faster: LatencyRecord) -> LatencyRecord:
+    """Six processes of its baseline against itself."""
+    return against_itself(faster, 1.0)
+
+
+def against_itself(record: LatencyRecord, speedup: float) -> LatencyRecord:
+    assert record.baseline is not None
+    made_up = tuple(NoisyMachine(1, speedup, DISTURBANCES["white noise"]).paired())
+    return replace(record, subject=record.baseline, replicas=made_up)
+
+
+def test_fewer_processes_than_asked_back_no_verdict(
+    faster: LatencyRecord, control: LatencyRecord
+) -> None:
+    assert judge(faster, control) is Verdict.FASTER
     for left in (1, 5):
         short = replace(faster, replicas=faster.replicas[:left])
-        assert judge(short) is Verdict.INCONCLUSIVE
-        assert f"{left} of 6 processes measured, so no verdict" in doubts(short)
+        assert judge(short, control) is Verdict.INCONCLUSIVE
+        assert f"{left} of 6 processes measured, so no verdict" in doubts(short, control)
 
 
-def test_a_control_that_lost_processes_vouches_for_nothing(faster: LatencyRecord) -> None:
-    assert faster.baseline is not None
-    level = tuple(NoisyMachine(1, 1.0, DISTURBANCES["white noise"]).paired())
-    control = replace(faster, subject=faster.baseline, replicas=level)
+def test_without_a_control_there_is_no_verdict(
+    faster: LatencyRecord, control: LatencyRecord
+) -> None:
+    assert control_of(faster, [faster]) is None
+    assert judge(faster) is Verdict.INCONCLUSIVE
+    assert set(doubts(faster)) - set(doubts(faster, control)) == {"no A/A control, so no verdict"}
+    assert judge(control) is Verdict.EQUIVALENT  # it is one itself
+    assert not any("control" in doubt for doubt in doubts(control))
+
+
+def test_a_control_that_lost_processes_vouches_for_nothing(
+    faster: LatencyRecord, control: LatencyRecord
+) -> None:
     assert control_of(faster, [control]) is control
     assert judge(faster, control) is Verdict.FASTER
-    short = replace(control, replicas=level[:1])
+    short = replace(control, replicas=control.replicas[:1])
     assert judge(faster, short) is Verdict.INCONCLUSIVE
     assert "1 of 6 processes of the A/A control measured, so no verdict" in doubts(faster, short)
 
 
-def test_one_build_in_several_processes_has_limits_and_a_doubt(faster: LatencyRecord) -> None:
+def test_a_control_without_limits_vouches_for_nothing(
+    faster: LatencyRecord, control: LatencyRecord
+) -> None:
+    once = tuple(
+        replace(r, blocks=tuple(b for b in r.blocks if b.round == 0)) for r in control.replicas[:1]
+    )
+    for replicas in (once, tuple(replace(r, blocks=()) for r in once)):
+        few = replace(control, replicas=replicas, spec=replace(SPEC, replicas=1))
+        assert judge(faster, few) is Verdict.INCONCLUSIVE
+        assert "too few rounds of the A/A control count, so no verdict" in doubts(faster, few)
+
+
+def test_a_control_vouches_for_what_ran_as_it_did(
+    faster: LatencyRecord, control: LatencyRecord
+) -> None:
+    """A permission to fall back changes nothing where nothing fell back."""
+    permitted = replace(control, runtime=replace(control.runtime, allow_fallback=True))
+    assert control_of(faster, [permitted]) is permitted
+    assert permitted.proof is not None
+    fell = replace(permitted, proof=replace(permitted.proof, fallbacks=("asked fp16, ran fp32",)))
+    assert control_of(faster, [fell]) is None
+    two = replace(control, runtime=replace(control.runtime, threads=2))
+    assert control_of(faster, [two]) is None
+    alike = replace(faster, runtime=permitted.runtime, baseline_proof=fell.proof)
+    assert control_of(alike, [control, fell]) is fell
+
+
+def test_one_build_in_several_processes_has_limits_and_a_doubt(
+    faster: LatencyRecord, control: LatencyRecord
+) -> None:
     """Of an engine that was built once nothing is known about builds, but all about processes."""
     once = replace(faster, replicas=tuple(replace(r, build=0) for r in faster.replicas))
     assert interval_of(once) == interval_of(faster)
-    assert judge(once) is Verdict.FASTER
+    assert judge(once, control) is Verdict.FASTER
     assert any("the same build of the engine" in doubt for doubt in doubts(once))
     assert not any("the same build" in doubt for doubt in doubts(faster))
 

@@ -112,13 +112,13 @@ def verdict_time(dense: str, pruned: str, data: str, out: Path) -> dict[str, Any
         start = time.monotonic()
         bench(LatencySpec(**{**_fields(spec), "artefact": pruned}), records)
         took = time.monotonic() - start
-        record = read_records(records)[-1].record
-        assert isinstance(record, LatencyRecord)
+        control, record = (entry.record for entry in read_records(records)[-2:])
+        assert isinstance(record, LatencyRecord) and isinstance(control, LatencyRecord)
         found[runtime] = {
             "seconds": took,
             "processes": len(record.replicas),
             "speedup": encode(interval_of(record)),
-            "verdict": judge(record).value,
+            "verdict": judge(record, control).value,
         }
     return found
 

@@ -68,6 +68,11 @@ def invented(record: LatencyRecord, speedup: float, noise: float = 0.0) -> Laten
     return replace(record, replicas=(replica,))
 
 
+def level(record: LatencyRecord) -> LatencyRecord:
+    """Its A/A control, which holds."""
+    return invented(replace(record, subject=record.baseline or record.subject), 1.0)
+
+
 @pytest.mark.parametrize(
     ("speedup", "noise", "word", "code"),
     [
@@ -82,7 +87,7 @@ def invented(record: LatencyRecord, speedup: float, noise: float = 0.0) -> Laten
 def test_only_slower_fails(
     record: LatencyRecord, speedup: float, noise: float, word: str, code: int
 ) -> None:
-    found = outcome(PAIR, lambda pair: (invented(record, speedup, noise), None))
+    found = outcome(PAIR, lambda pair: (invented(record, speedup, noise), level(record)))
     assert found.exit_code == code
     assert found.line.startswith(f"onnxruntime dense: {word}, ")
     assert "1.000 ms, " in found.line
@@ -104,6 +109,12 @@ def test_a_failed_control_takes_the_verdict_away(record: LatencyRecord) -> None:
     assert found.exit_code == 0
     assert "INCONCLUSIVE" in found.line
     assert "the A/A control failed" in found.line
+
+
+def test_without_a_control_there_is_no_verdict(record: LatencyRecord) -> None:
+    found = outcome(PAIR, lambda pair: (invented(record, 0.9), None))
+    assert found.exit_code == 0
+    assert "INCONCLUSIVE" in found.line and "no A/A control, so no verdict" in found.line
 
 
 def test_a_process_that_died_is_no_pass(record: LatencyRecord) -> None:
@@ -133,7 +144,8 @@ def made_by(trees: list[str]) -> Callable[[Path, Path], Arms]:
 
 
 def slower_when_pruned(record: LatencyRecord) -> Measure:
-    return lambda pair: (invented(record, 0.9 if pair.arm == "pruned" else 1.0), None)
+    control = level(record)
+    return lambda pair: (invented(record, 0.9 if pair.arm == "pruned" else 1.0), control)
 
 
 def test_one_slower_pair_fails_all_and_the_other_is_told(

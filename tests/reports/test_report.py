@@ -311,6 +311,24 @@ def test_a_failed_control_takes_the_verdicts_away(chain: TinyChain, tmp_path: Pa
     assert "inconclusive" in page.read_text()
 
 
+def test_without_a_control_nothing_is_faster(chain: TinyChain, tmp_path: Path) -> None:
+    kept = tmp_path / "r.jsonl"
+    for entry in read_records(chain.records):
+        if not (isinstance(entry.record, LatencyRecord) and entry.record.is_control):
+            append_records(kept, entry.cell, [entry.record])
+    (table,) = tables(read_records(kept))
+    (row,) = (row for row in table.rows if row.speed)
+    assert row.speed[1].verdict is Verdict.INCONCLUSIVE and not table.controls
+    assert "Of 1 speedups, 1: no A/A control, so no verdict." in warnings(table)
+    folder = report([kept], tmp_path / "out").path.parent
+    (card,) = (folder / "cards").glob("taylor-50-*.md")
+    for path in (folder / "report.html", folder / "report.md", card):
+        text = path.read_text().replace("\\", "")
+        assert "no A/A control, so no verdict" in text, path
+    told = [folder / "report.html", folder / "tables" / "latency.csv", card]
+    assert all("inconclusive" in path.read_text() for path in told)
+
+
 def test_a_model_pruned_by_a_plan_has_a_row(chain: TinyChain, tmp_path: Path) -> None:
     def change(record: Record) -> Record:
         steps = tuple(
