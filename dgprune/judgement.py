@@ -154,8 +154,11 @@ def _processes(record: LatencyRecord) -> str:
 
 
 def control_of(record: LatencyRecord, records: Sequence[LatencyRecord]) -> LatencyRecord | None:
-    """The A/A control of a record: its baseline against itself, in the same cell.
+    """The A/A control that judges a record: its baseline against itself, in the same cell.
 
+    Of several it is the newest of those that failed: that the baseline differs from itself is not
+    undone by measuring again. Where none failed it is the newest. One that lost processes fails
+    nothing: the interval of those that are left says too little.
     Whether a fallback was allowed is no part of the cell where none was taken.
     """
     fitting = [
@@ -169,7 +172,8 @@ def control_of(record: LatencyRecord, records: Sequence[LatencyRecord]) -> Laten
         and other.spec.tier == record.spec.tier
         and other.environment == record.environment
     ]
-    return fitting[-1] if fitting else None
+    failed = [other for other in fitting if has_failed(other) and not is_short(other)]
+    return next(reversed(failed or fitting), None)
 
 
 def _ran_as(control: LatencyRecord, record: LatencyRecord) -> bool:

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from dgprune.judgement import control_of
 from dgprune.lineage import spec_of
 from dgprune.records import (
     AccuracyRecord,
@@ -19,9 +18,10 @@ from dgprune.records import (
 from dgprune.statistics import accuracy_interval, share_interval
 from dgprune.structure import ModelCost, cost_of
 from reports.accuracy_cells import AccuracyCell, HeldOut
+from reports.controls import Controls, controls_among, printed, size_then_weight
 from reports.recipe import budget_of, budget_text, checkpoint_of, criterion_of, names_of
 from reports.setting import Setting, seed_of, setting_of
-from reports.speed import SpeedCell, require_one_machine, speed_cell, weight
+from reports.speed import SpeedCell, require_one_machine, speed_cell
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +158,8 @@ def tables(entries: Sequence[Entry]) -> tuple[Table, ...]:
         if not isinstance(entry.record, ProfileRecord):  # those have tables of their own
             groups[experiment_of(entry.record)].append(entry)
     worth = {key for key, group in groups.items() if not all(map(_is_control, group))} or groups
-    return tuple(_table(groups[key]) for key in sorted(worth))
+    controls = controls_among(entries)
+    return tuple(_table(groups[key], controls) for key in sorted(worth))
 
 
 def _is_control(entry: Entry) -> bool:
@@ -179,28 +180,22 @@ def experiment_of(record: Record) -> tuple[str, ...]:
     return (setting_of(subject).section, origin.model, size, *data, *executed)
 
 
-def _table(entries: list[Entry]) -> Table:
+def _table(entries: list[Entry], controls: Controls) -> Table:
     rows = _measured_rows(entries)
     dense = {sha for sha, row in rows.items() if row.criterion == "dense"}
-    latency = [e.record for e in entries if isinstance(e.record, LatencyRecord)]
-    alone = [record for record in latency if record.is_control]
     timed = [
-        speed_cell(e.id, e.record, control_of(e.record, alone))
+        speed_cell(e.id, e.record, controls.of(e.record))
         for e in entries
         if isinstance(e.record, LatencyRecord) and e.record.varies == "network"
     ]
     paired = [cell for cell in timed if cell is not None]
     over_dense = [cell for cell in paired if cell.baseline_sha256 in dense]
     require_one_machine(over_dense)
-    controls: dict[int, SpeedCell] = {}
-    for cell in sorted(
-        over_dense, key=_size_then_weight
-    ):  # what backs it best comes last and stays
-        sha, size = cell.record.subject.sha256, cell.record.batch_size
-        if sha == cell.baseline_sha256:
-            controls[size] = cell
-        else:
-            rows[sha].speed[size] = cell
+    alone = [cell for cell in over_dense if cell.record.is_control]
+    for cell in sorted(over_dense, key=size_then_weight):  # what backs it best comes last and stays
+        if not cell.record.is_control:
+            rows[cell.record.subject.sha256].speed[cell.record.batch_size] = cell
+    shown = [cell for row in rows.values() for cell in row.speed.values()]
     ordered = sorted(rows.values(), key=_place)
     first = entries[0].record
     origin, setting = first.subject.origin, setting_of(first.subject)
@@ -218,14 +213,10 @@ def _table(entries: list[Entry]) -> Table:
         validated=tuple(sorted({domain for row in ordered for domain in row.validation})),
         batch_sizes=tuple(sorted({size for row in ordered for size in row.speed})),
         rows=tuple(ordered),
-        controls=tuple(controls[size] for size in sorted(controls)),
+        controls=printed(shown, alone),
         timed=tuple(paired),
         other_baselines=len(paired) - len(over_dense),
     )
-
-
-def _size_then_weight(cell: SpeedCell) -> tuple[int, tuple[int, float]]:
-    return cell.record.batch_size, weight(cell.record)
 
 
 def _place(row: Row) -> tuple[tuple[str, float], str, str, str]:

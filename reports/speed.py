@@ -11,11 +11,19 @@ from dgprune.records import LatencyRecord
 from dgprune.statistics import Interval, Verdict, median_latency_s
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Control:
+    """An A/A control: the record of a file that was timed against itself, and its id."""
+
+    id: str
+    record: LatencyRecord
+
+
 @dataclass(frozen=True, kw_only=True)
 class SpeedCell:
     """Speedup of one file over another at one batch size, and the record it comes from.
 
-    `doubts` are all that a reader must know of it.
+    `doubts` are all that a reader must know of it; `control` is what judged it.
     """
 
     baseline_sha256: str
@@ -26,6 +34,7 @@ class SpeedCell:
     doubts: list[str]
     latency_s: float
     baseline_latency_s: float
+    control: Control | None
 
 
 def weight(record: LatencyRecord) -> tuple[int, float]:
@@ -63,20 +72,20 @@ def _settled(record: LatencyRecord) -> LatencyRecord:
     return replace(record, runtime=replace(record.runtime, allow_fallback=fell))
 
 
-def speed_cell(
-    record_id: str, record: LatencyRecord, control: LatencyRecord | None
-) -> SpeedCell | None:
+def speed_cell(record_id: str, record: LatencyRecord, control: Control | None) -> SpeedCell | None:
     """The speedup of a paired record; None where one file was timed alone, or nothing was."""
     interval = interval_of(record)
     if record.baseline is None or interval is None:
         return None
+    against = control.record if control else None
     return SpeedCell(
         baseline_sha256=record.baseline.sha256,
         record_id=record_id,
         record=record,
         interval=interval,
-        verdict=judge(record, control),
-        doubts=doubts(record, control),
+        verdict=judge(record, against),
+        doubts=doubts(record, against),
         latency_s=median_latency_s(record),
         baseline_latency_s=median_latency_s(record, "baseline"),
+        control=control,
     )

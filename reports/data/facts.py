@@ -1,16 +1,16 @@
 """Every record with what the report knows of it: its table, its dense file, its verdict."""
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from dgprune.domain_metrics import agreement
 from dgprune.errors import DgpruneError
-from dgprune.judgement import control_of, interval_of
+from dgprune.judgement import interval_of
 from dgprune.records import AccuracyRecord, Entry, LatencyRecord, RuntimeSpec, Subject
 from dgprune.statistics import Interval, accuracy_interval, samples_ns, tail_latencies_s
 from reports.accuracy_cells import AccuracyCell
+from reports.controls import controls_among
 from reports.recipe import dense_of
 from reports.rows import Row, Table, experiment_of
 from reports.speed import SpeedCell, speed_cell
@@ -135,31 +135,22 @@ def _agreement(record: AccuracyRecord, dense: AccuracyRecord | None) -> float | 
 
 def _latency(entries: Sequence[Entry], tables: Sequence[Table]) -> tuple[LatencyFacts, ...]:
     timed = [entry for entry in entries if isinstance(entry.record, LatencyRecord)]
-    controls: dict[str, list[LatencyRecord]] = defaultdict(list)
-    ids: dict[int, str] = {}  # records are not hashable
-    intervals: dict[int, Interval | None] = {}
-    for entry in timed:
-        if isinstance(entry.record, LatencyRecord) and entry.record.is_control:
-            controls[entry.record.subject.sha256].append(entry.record)
-            ids[id(entry.record)] = entry.id
+    controls = controls_among(entries)
     known = {cell.record_id: cell for table in tables for cell in table.timed}
     shown = _shown(tables)
     found = []
     for entry in timed:
         record = entry.record
         assert isinstance(record, LatencyRecord)
-        sha = record.baseline.sha256 if record.baseline else ""
-        control = control_of(record, controls[sha]) if sha else None
-        if control is not None and id(control) not in intervals:
-            intervals[id(control)] = interval_of(control)
+        control = controls.of(record)
         found.append(
             LatencyFacts(
                 id=entry.id,
                 record=record,
                 cell=known.get(entry.id) or speed_cell(entry.id, record, control),
                 is_shown=entry.id in shown,
-                control_id=ids[id(control)] if control else "",
-                control=intervals[id(control)] if control else None,
+                control_id=control.id if control else "",
+                control=interval_of(control.record) if control else None,
             )
         )
     return tuple(found)
