@@ -145,7 +145,22 @@ def _report(folder: Path) -> list[str]:
         _require_said_again(folder, name, data)
     claimed = [folder / name for name in sorted(again) if name.startswith("claim-")]
     told = [line for path in claimed for line in _claim(path)]
-    return [f"{len(again)} files from the records", *_unread(has_parquet), *told]
+    return [_counted(list(again)), *_unread(has_parquet), *told]
+
+
+def _counted(names: Sequence[str]) -> str:
+    """How many files were made again and compared, and of how many pictures only the digest was.
+
+    The bytes of a picture depend on the fonts of the machine; what it draws stands in the page too.
+    """
+    pictures = sum(name.endswith(_PICTURES) for name in names)
+    told = f"{len(names) - pictures} files, made again from the records"
+    if not pictures:
+        return told
+    return (
+        f"{told}; pictures by the digest in {MARKER} only: {pictures} (the data of their charts is "
+        "in report.html, which was made again)"
+    )
 
 
 def _require_written(folder: Path, files: Json) -> None:
@@ -174,8 +189,8 @@ def _made_again(folder: Path, files: Json, *, parquet: bool) -> dict[str, bytes]
 def _require_said_again(folder: Path, name: str, data: bytes) -> None:
     """Raises NotVerifiedError where a file is not what the records make now.
 
-    Of pictures the digest is enough. Another pyarrow writes other bytes: of Parquet it is names,
-    types and values that are compared.
+    Pictures are compared by digest only, which `_counted` tells. Another pyarrow writes other
+    bytes: of Parquet it is names, types and values that are compared.
     """
     path = folder / name
     if name.endswith(_PICTURES):

@@ -16,7 +16,7 @@ from dgprune.records import (
     append_records,
     read_records,
 )
-from dgprune.schema import canonical_json, seal
+from dgprune.schema import canonical_json, file_sha256, seal
 from dgprune.timing import Replica, TimedBlock, VoidRound
 from reports.claim import claims, refusals
 from reports.report import report
@@ -219,6 +219,22 @@ def test_one_changed_byte_of_a_report_is_found(published: Path, name: str) -> No
     file.write_bytes(bytes(data))
     done = verify(VerifySpec(path=published))
     assert done.exit_code == 1 and "not_verified" in done.summary
+
+
+def test_what_was_compared_by_digest_only_is_told(published: Path) -> None:
+    """Another picture with its own digest is what the line warns of: it cannot be found."""
+    (picture,) = published.glob("*.png")
+    picture.write_bytes(b"another picture")
+    marker = published / "report.json"
+    manifest = json.loads(marker.read_text())
+    manifest["files"][picture.name] = file_sha256(picture)
+    marker.write_text(json.dumps(manifest))
+    made = len(manifest["files"]) - 1
+    told, *_ = verify(VerifySpec(path=published)).summary["verified"]
+    assert told == (
+        f"{made} files, made again from the records; pictures by the digest in report.json only: "
+        "1 (the data of their charts is in report.html, which was made again)"
+    )
 
 
 def test_another_files_bytes_are_found(chain: TinyChain, published: Path, tmp_path: Path) -> None:
