@@ -33,7 +33,7 @@ from reports.section import Section
 from reports.setting import by_section
 from reports.summary import DASH, percent, sentences, warnings
 from reports.templating import templates
-from reports.times import between, limits, times
+from reports.times import between, judged, limits
 from reports.where_time_goes import time_sections
 
 _BRIEF_ABOVE = 1000  # files: a page of 10,000 records is to stay under 5 MB
@@ -161,7 +161,7 @@ def _render(template: str, made: Whole, *, autoescape: bool, **beside: object) -
         millions=lambda count: f"{count / 1e6:.1f} M",
         thousands=lambda count: f"{count / 1e3:.0f} k",
         milliseconds=milliseconds,
-        speedup=times,
+        speedup=judged,
         limits=limits,
         between=between,
         blocks=blocks,

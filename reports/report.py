@@ -106,7 +106,10 @@ def summary(material: Material) -> Json:
                 table.setting.key: row.held_out.accuracy if row.held_out else None,
                 "source_val_accuracy": row.source_accuracy,
                 "macs_per_image": row.cost.macs_per_image,
-                "speedup": {str(size): as_json(cell.interval) for size, cell in row.speed.items()},
+                "speedup": {
+                    str(size): as_json(cell.interval) | {"verdict": cell.verdict.value}
+                    for size, cell in row.speed.items()
+                },
             }
             for row in table.rows
         ]

@@ -8,7 +8,7 @@ from reports.machine import runtime_text
 from reports.rows import Row, Table
 from reports.section import DASH as DASH
 from reports.setting import seed_of
-from reports.times import between
+from reports.times import between, mark
 
 ONE_SEED = (
     "One training seed a row: differences of a few points between rows are inside the spread "
@@ -60,7 +60,7 @@ def _best_of(rows: list[Row], table: Table) -> str:
         f"keeps {percent(best.held_out.accuracy)}{_dense_of_seed(best, table)} "
         f"on {setting.target or setting.phrase} at {cell.interval.estimate:.2f}x{over} "
         f"on {runtime_text(cell.record)}, batch {size}, "
-        f"{_between(cell.interval)}."
+        f"{_between(cell.interval)}{mark(cell.verdict.value)}."
     )
 
 

@@ -8,6 +8,7 @@ from dgprune.table import print_table
 from reports.compare.sections import COMPARED
 from reports.missing import MISSING
 from reports.over_targets_section import OVER_TARGETS, terminal_cells
+from reports.times import mark
 
 _HEADINGS = {
     "unseen_accuracy": "unseen",
@@ -55,7 +56,7 @@ def _cells(row: Any, key: str, sizes: list[str]) -> list[str]:
 
 def _speedup(cell: Json) -> str:
     low, high = ("-" if cell[name] is None else f"{cell[name]:.2f}" for name in ("low", "high"))
-    return f"{cell['estimate']:.2f}x [{low}, {high}]"
+    return f"{cell['estimate']:.2f}x [{low}, {high}]{mark(cell['verdict'])}"
 
 
 def _percent(share: float | None) -> str:

@@ -2,13 +2,24 @@
 
 from dgprune.judgement import has_limits
 from dgprune.schema import Json
-from dgprune.statistics import Interval
+from dgprune.statistics import Interval, Verdict
 from reports.section import DASH
+from reports.speed import SpeedCell
 
 
 def times(interval: Interval | None) -> str:
     """Such as `2.30x [2.10, 2.50]`; a dash where there is none."""
     return DASH if interval is None else f"{interval.estimate:.2f}x {limits(interval)}"
+
+
+def judged(cell: SpeedCell) -> str:
+    """A speedup with its limits, and its verdict where that is not `faster`."""
+    return f"{times(cell.interval)}{mark(cell.verdict.value)}"
+
+
+def mark(verdict: str) -> str:
+    """The verdict behind a speedup; `faster` is what a reader takes it for."""
+    return "" if verdict == Verdict.FASTER.value else f" ({verdict})"
 
 
 def limits(interval: Interval) -> str:

@@ -4,7 +4,7 @@ from dgprune.statistics import Interval
 from reports.rows import Row, Table
 from reports.section import Section
 from reports.summary import DASH, percent
-from reports.times import times
+from reports.times import judged
 
 
 def main_section(table: Table) -> Section:
@@ -46,4 +46,4 @@ def _shares(interval: Interval) -> str:
 def _speedup(row: Row, size: int) -> str:
     if size not in row.speed:
         return "1" if row.criterion == "dense" else DASH
-    return times(row.speed[size].interval)
+    return judged(row.speed[size])

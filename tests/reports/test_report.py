@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from dgprune import cli
 from dgprune.errors import DgpruneError
 from dgprune.records import AccuracyRecord, LatencyRecord, Record, append_records, read_records
 from dgprune.statistics import Verdict
@@ -19,6 +20,8 @@ from reports.report import report
 from reports.rows import tables
 from reports.summary import percent, sentences, warnings
 from tests.conftest import TinyChain
+from tests.fakes.sweep_files import Sweep
+from tests.fakes.sweeps import as_entries, sweep_records, write_records
 
 EVIL = "<script>alert(1)</script>"
 
@@ -327,6 +330,24 @@ def test_without_a_control_nothing_is_faster(chain: TinyChain, tmp_path: Path) -
         assert "no A/A control, so no verdict" in text, path
     told = [folder / "report.html", folder / "tables" / "latency.csv", card]
     assert all("inconclusive" in path.read_text() for path in told)
+
+
+def test_a_speedup_that_is_not_faster_stands_nowhere_without_its_verdict(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = sweep_records(Sweep(criteria=("l1",), ratios=(0.5,), batches=(1,), control=False))
+    records, out = write_records(tmp_path / "r.jsonl", found), tmp_path / "out"
+    assert cli._exit_code(["report", str(records), "--out", str(out)]) == 0
+    cell = r"2\.\d\dx \[2\.\d\d, 2\.\d\d\] \(inconclusive\)"
+    markdown = (out / "report.md").read_text().replace("\\", "")
+    texts = [markdown, capsys.readouterr().err]
+    texts.append((out / "tables" / "files.tex").read_text().replace("{[}", "[").replace("{]}", "]"))
+    for text in texts:
+        assert re.search(cell, text), text
+    assert re.search(r"95 % interval 2\.\d\d to 2\.\d\d \(inconclusive\)\.", markdown)
+    sure = sweep_records(Sweep(criteria=("l1",), ratios=(0.5,), batches=(1,)))
+    (table,) = tables(as_entries(sure))
+    assert "(" not in sentences(table)[-1].split("95 % interval")[1]
 
 
 def test_a_model_pruned_by_a_plan_has_a_row(chain: TinyChain, tmp_path: Path) -> None:
