@@ -281,7 +281,9 @@ def test_a_budget_that_no_plan_comes_near_is_told(
     data_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], value: float, told: bool
 ) -> None:
     budget = Budget(kind="macs", value=value)
-    spec = PruneSpec(criterion="random", ranking="local", budget=budget, limits=FOR_COST)
+    spec = PruneSpec(
+        criterion="random", ranking="local", refit=False, budget=budget, limits=FOR_COST
+    )
     source = SourceSpec(model=MICRO, weights="random", data=str(data_folder), target="domain2")
     kept = prune(source, spec, tmp_path, Plain()).summary["macs_per_image"]
     structure = structure_of(bare_model(MICRO), MICRO)

@@ -147,7 +147,13 @@ def test_what_was_made_of_images_of_another_dealing_is_not_found(
     source = SourceSpec(model=str(chain.dense), data=chain.data, target=chain.target)
 
     def made(criterion: str, *, refit: bool) -> str:
-        spec = PruneSpec(criterion=criterion, score_images=4, refit=refit, refit_images=4)  # type: ignore[arg-type]
+        spec = PruneSpec(
+            criterion=criterion,  # type: ignore[arg-type]
+            ranking="global",
+            score_images=4,
+            refit=refit,
+            refit_images=4,
+        )
         return prune(source, spec, tmp_path).path.name
 
     asked = (("taylor", False), ("taylor", True), ("l1", True), ("l1", False))

@@ -43,8 +43,8 @@ def test_a_training_without_a_source_domain_is_refused(
 @pytest.mark.parametrize(
     ("spec", "says"),
     [
-        (PruneSpec(criterion="taylor"), "for importance scores"),
-        (PruneSpec(criterion="l1", refit=True), "for the refit"),
+        (PruneSpec(criterion="taylor", ranking="global", refit=False), "for importance scores"),
+        (PruneSpec(criterion="l1", ranking="global", refit=True), "for the refit"),
     ],
 )
 def test_a_cut_that_sees_no_image_of_a_domain_is_refused(
