@@ -126,9 +126,9 @@ def test_every_share_of_a_balanced_batch_has_two_images_of_two_domains(
     assert torch.equal(torch.cat(shares), batch)
     for share in shares:
         assert (torch.bincount(share % domains) >= 2).sum() >= 2
-    small = replace(spec, batch_size=(domains + 2) * processes - 1)
+    too_few = (domains + 2) * processes - 1
     with pytest.raises(DgpruneError, match="--coral does nothing with --batch-size"):
-        require_sources(small, samples, processes)
+        require_sources(replace(spec, batch_size=too_few), samples, processes)
 
 
 def test_batches_that_are_too_small_for_coral_name_the_processes() -> None:
