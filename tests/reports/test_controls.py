@@ -37,7 +37,7 @@ def parts() -> tuple[list[Record], LatencyRecord, LatencyRecord]:
     """Accuracies; a control that holds; the record that it judges."""
     records = sweep_records(SWEEP)
     control, record = (r for r in records if isinstance(r, LatencyRecord))
-    accuracies = [r for r in records if not isinstance(r, LatencyRecord)]
+    accuracies: list[Record] = [r for r in records if not isinstance(r, LatencyRecord)]
     return accuracies, exactly(control, 1.0), record
 
 

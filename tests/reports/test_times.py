@@ -38,7 +38,7 @@ def test_pages_tables_and_cards_have_dashes(records: Path, tmp_path: Path) -> No
     body = re.sub(r"<script.*?</script>", "", (folder / "report.html").read_text(), flags=re.DOTALL)
     assert "[–, –]" in body and not INFINITE.search(body)
     assert "x [–, –]" in (folder / "report.md").read_text()
-    assert "batch 1, without an interval." in (folder / "report.md").read_text()
+    assert "batch 1, without an interval (inconclusive)." in (folder / "report.md").read_text()
     for row in csv.DictReader((folder / "tables" / "latency.csv").open()):
         assert row["speedup"] and not row["speedup_low"] and not row["speedup_high"]
 
