@@ -4,6 +4,7 @@ import hashlib
 import os
 import random
 from collections.abc import Sequence
+from math import gcd
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,6 @@ from dgprune.stage import Done
 from dgprune.statistics import Verdict, median_latency_s
 from dgprune.timing import Arm, ColdStart, Replica
 
-Indices = np.ndarray[tuple[int], np.dtype[np.int64]]
 _EXIT = {Verdict.SLOWER: 1, Verdict.INCONCLUSIVE: 3}  # the first that is there
 
 
@@ -79,7 +79,7 @@ def _with_controls(cells: Sequence[Cell]) -> list[list[Cell]]:
 
 
 def pixels_of(spec: LatencySpec, cell: Cell, progress: Progress) -> Bytes:
-    """Real source-validation images, repeated where the data has too few for eight batches."""
+    """Real source-validation images, as many as eight batches of the largest size take, or all."""
     origin = cell.candidate.subject.origin
     data = open_data(spec.data)
     split = split_for(data, origin.target, origin)
@@ -92,21 +92,25 @@ def pixels_of(spec: LatencySpec, cell: Cell, progress: Progress) -> Bytes:
         purpose=Purpose.TIME,
         loading=loading,
     )
-    return images.pixels[in_turn(needed, len(images))]
+    return images.pixels
 
 
-def in_turn(needed: int, images: int) -> Indices:
-    """Which of `images` are fed in, [needed]: all in turn, each time around one later.
+def batches_of(pixels: Bytes, size: int) -> Bytes:
+    """Eight batches [8 x size, px, px, 3] of pixels [images, px, px, 3], in turn.
 
-    Batches as large as all images would otherwise be one and the same.
+    Where there are too few images each batch begins at a place of its own, as far as they have one:
+    batches as large as all images would otherwise be one and the same.
     """
-    place = np.arange(needed)
-    return (place + place // images) % images
+    images = len(pixels)
+    wanted = min(BATCHES, images)
+    step = next(s for s in range(size, size + images) if images // gcd(s, images) >= wanted)
+    places = step * np.arange(BATCHES)[:, None] + np.arange(size)
+    return np.ascontiguousarray(pixels[places.ravel() % images])
 
 
 def _measure(cell: Cell, pixels: Bytes) -> LatencyRecord:
     """The record of one cell: its processes, and the cold start of each arm."""
-    used = np.ascontiguousarray(pixels[: BATCHES * cell.batch_size])
+    used = batches_of(pixels, cell.batch_size)
     replicas, proofs, failures = _replicas(cell, used)
     cold: dict[Arm, ColdStart] = {}
     for arm in cell.job(0).arms if cell.cold_start else ():

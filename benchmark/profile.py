@@ -5,7 +5,7 @@ from pathlib import Path
 
 from benchmark.cells import Cell, LatencySpec, cells_of
 from benchmark.child import in_child
-from benchmark.latency import pixels_of
+from benchmark.latency import batches_of, pixels_of
 from benchmark.profile_worker import CALLS, WARM_UP, ProfileResult
 from benchmark.subject import OpenSubject
 from dgprune.artefact import OpenArtefact
@@ -34,7 +34,7 @@ def profile(spec: LatencySpec, records: Path, progress: Progress = SILENT) -> Do
             progress.line(f"already done: profile of {cell.name()} in {records}")
             return Done(path=records, fresh=False, summary=_summary(entry.record))
     progress.line(f"profiling {cell.name()} on {cell.runtime.name}")
-    record = _measure(cell, pixels_of(spec, cell, progress))
+    record = _measure(cell, batches_of(pixels_of(spec, cell, progress), cell.batch_size))
     append_records(records, key, [record])
     return Done(path=records, fresh=True, summary=_summary(record))
 

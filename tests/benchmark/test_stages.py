@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from benchmark import cells, claimable, latency
@@ -143,13 +144,18 @@ def test_what_was_measured_before_is_told_again(chain: TinyChain) -> None:
     assert heard.lines[3].startswith("taylor-50 on domain0 (source-val): ")
 
 
-@pytest.mark.parametrize(("images", "size"), [(64, 64), (100, 100), (40, 16), (7, 3)])
+@pytest.mark.parametrize(("images", "size"), [(64, 64), (100, 100), (40, 16), (7, 3), (3, 8)])
 def test_eight_batches_of_few_images_differ(images: int, size: int) -> None:
-    places = latency.in_turn(cells.BATCHES * size, images)
-    batches = places.reshape(cells.BATCHES, size)
-    assert len({tuple(batch) for batch in batches.tolist()}) == cells.BATCHES
-    assert set(places.tolist()) == set(range(images))
-    assert latency.in_turn(5, 9).tolist() == [0, 1, 2, 3, 4]
+    pixels = np.arange(images, dtype=np.uint8).reshape(images, 1, 1, 1)
+    batches = latency.batches_of(pixels, size).reshape(cells.BATCHES, size)
+    assert len({tuple(batch) for batch in batches.tolist()}) == min(cells.BATCHES, images)
+    assert set(batches.ravel().tolist()) == set(range(images))
+
+
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_of_enough_images_the_first_are_taken_in_turn(size: int) -> None:
+    pixels = np.arange(40, dtype=np.uint8).reshape(40, 1, 1, 1)
+    assert latency.batches_of(pixels, size).ravel().tolist() == list(range(8 * size))
 
 
 def test_the_control_is_measured_once_for_a_baseline(chain: TinyChain, tmp_path: Path) -> None:
