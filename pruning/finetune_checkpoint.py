@@ -82,7 +82,16 @@ def _asked(spec: FinetuneSpec, teacher: Checkpoint | None) -> Json:
     if count_of_processes() > 1:  # each draws its own views
         asked["processes"] = count_of_processes()
         asked["shares"] = "of neighbours"  # it was every n-th image, of one domain where balanced
-    return asked
+    return asked | _revised(spec.train)
+
+
+def _revised(train: TrainSpec) -> Json:
+    """What these options do since it was changed: what they made before has another name."""
+    return {
+        **({"valley": "of Algorithm 1"} if train.averaging == "swad" else {}),
+        **({"warmup": "none"} if not train.warmup_epochs else {}),  # it was one step
+        **({"moments": "fp32"} if train.coral else {}),  # bf16 under autocast
+    }
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from dgprune.source import SourceSpec
 from pruning import training
 from pruning.augmentation import KINDS, augment, mix_amplitudes
 from pruning.captured import Captured
-from pruning.finetune_checkpoint import FinetuneSpec, finetune
+from pruning.finetune_checkpoint import FinetuneSpec, _asked, finetune
 from pruning.optimiser import Schedule
 from pruning.training import Task, Training, train
 from pruning.training_record import Diverged
@@ -193,6 +193,19 @@ def test_a_warm_up_that_never_ends_is_refused(epochs: int, warmup: float) -> Non
     with pytest.raises(DgpruneError, match=f"--warmup-epochs {warmup:g} is no less than --epochs"):
         TrainSpec(epochs=epochs, warmup_epochs=warmup)
     assert TrainSpec(epochs=1).warmup_epochs < 1  # the default fits the shortest training
+
+
+def test_what_a_changed_option_made_before_has_another_name(chain: TinyChain) -> None:
+    source = SourceSpec(model=str(chain.dense), data=chain.data, target=chain.target)
+
+    def revised(**options: object) -> set[str]:
+        train = TrainSpec(epochs=2, **options)  # type: ignore[arg-type]
+        asked = _asked(FinetuneSpec(source=source, train=train), None)
+        return {"valley", "warmup", "moments"} & asked.keys()
+
+    assert revised() == set()  # a plain training keeps its name
+    assert revised(averaging="swad", coral=1.0) == {"valley", "moments"}
+    assert revised(warmup_epochs=0) == {"warmup"}
 
 
 def test_a_teacher_that_has_seen_the_target_is_refused(chain: TinyChain, tmp_path: Path) -> None:
