@@ -19,14 +19,14 @@ from dgprune.data.images import Loading
 from dgprune.data.preprocessing import Bytes
 from dgprune.data.split import balanced
 from dgprune.environment import current_environment
-from dgprune.judgement import control_of, doubts, interval_of, is_short, judge
+from dgprune.judgement import control_of, doubts, interval_of, is_short, judge, limits_of
 from dgprune.progress import SILENT, Progress
 from dgprune.proof import Proof
 from dgprune.records import LatencyRecord, append_records, open_records, read_records
 from dgprune.schema import Json
 from dgprune.source import split_for
 from dgprune.stage import Done
-from dgprune.statistics import Verdict, median_latency_s
+from dgprune.statistics import Interval, Verdict, median_latency_s
 from dgprune.timing import Arm, ColdStart, Replica
 
 _EXIT = {Verdict.SLOWER: 1, Verdict.INCONCLUSIVE: 3}  # the first that is there
@@ -185,8 +185,13 @@ def describe(record: LatencyRecord, control: LatencyRecord | None = None) -> str
     told = "".join(f"; {doubt}" for doubt in doubts(record, control))
     return (
         f"{text}, {interval.estimate:.2f}x as fast as {_baseline_name(record)} "
-        f"[{interval.low:.2f}, {interval.high:.2f}] ({judge(record, control).value}{told})"
+        f"{_limits(interval)} ({judge(record, control).value}{told})"
     )
+
+
+def _limits(interval: Interval) -> str:
+    low, high = ("-" if limit is None else f"{limit:.2f}" for limit in limits_of(interval))
+    return f"[{low}, {high}]"
 
 
 def _baseline_name(record: LatencyRecord) -> str:
@@ -215,8 +220,9 @@ def _numbers(record: LatencyRecord, control: LatencyRecord | None) -> Json:
     interval = interval_of(record) if record.baseline and record.replicas else None
     if interval is None:
         return told
+    low, high = limits_of(interval)
     return told | {
-        "speedup": {"low": interval.low, "estimate": interval.estimate, "high": interval.high},
+        "speedup": {"low": low, "estimate": interval.estimate, "high": high},
         "verdict": judge(record, control).value,
         "doubts": doubts(record, control),
     }

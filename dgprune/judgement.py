@@ -26,12 +26,22 @@ def judge(record: LatencyRecord, control: LatencyRecord | None = None) -> Verdic
 
     INCONCLUSIVE too where nothing was measured, where processes are missing, where more than a
     fifth of the rounds are void, or where `control`, the baseline against itself, is missing, lacks
-    processes or limits, or came out FASTER or SLOWER. A control itself needs no other one.
+    processes, rounds or limits, or came out FASTER or SLOWER. A control itself needs no other one.
     """
     interval = interval_of(record)
-    if interval is None or is_short(record) or is_unstable(record):
+    if interval is None or withheld(record, control):
         return Verdict.INCONCLUSIVE
-    return Verdict.INCONCLUSIVE if _withheld(record, control) else verdict(interval)
+    return verdict(interval)
+
+
+def withheld(record: LatencyRecord, control: LatencyRecord | None) -> list[str]:
+    """Why a record has no verdict, whatever its interval says; empty where it has one."""
+    found = []
+    if is_short(record):
+        found.append(f"{_processes(record)} measured, so no verdict")
+    if is_unstable(record):
+        found.append("more than a fifth of the rounds are void, so no verdict")
+    return found + _by_control(record, control)
 
 
 def interval_of(record: LatencyRecord) -> Interval | None:
@@ -96,6 +106,11 @@ def has_limits(interval: Interval) -> bool:
     return interval.low > 0 and math.isfinite(interval.high)
 
 
+def limits_of(interval: Interval) -> tuple[float | None, float | None]:
+    """Both limits; None where a single round counts, which has none: JSON has no infinity."""
+    return (interval.low, interval.high) if has_limits(interval) else (None, None)
+
+
 def noise_floor(control: LatencyRecord) -> float | None:
     """How far from 1 a speedup may seem where there is none: the far limit of the control."""
     interval = interval_of(control)
@@ -132,10 +147,10 @@ def doubts(record: LatencyRecord, control: LatencyRecord | None = None) -> list[
         found.append(
             f"the bootstrap of pooled medians says {check.low:.3f} to {check.high:.3f} instead"
         )
-    return found + _withheld(record, control)
+    return found + _by_control(record, control)
 
 
-def _withheld(record: LatencyRecord, control: LatencyRecord | None) -> list[str]:
+def _by_control(record: LatencyRecord, control: LatencyRecord | None) -> list[str]:
     """Why its control, or that there is none, leaves a record without a verdict."""
     if control is None:
         return [] if record.is_control else ["no A/A control, so no verdict"]
@@ -144,6 +159,8 @@ def _withheld(record: LatencyRecord, control: LatencyRecord | None) -> list[str]
         found.append(f"{_processes(control)} of the A/A control measured, so no verdict")
     elif noise_floor(control) is None:
         found.append("too few rounds of the A/A control count, so no verdict")
+    if is_unstable(control):
+        found.append("more than a fifth of the rounds of the A/A control are void, so no verdict")
     if has_failed(control):
         found.append("the A/A control failed: the baseline differs from itself, so no verdict")
     return found

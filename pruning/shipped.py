@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dgprune.artefact import open_artefact
 from dgprune.errors import DgpruneError, require_between
-from dgprune.judgement import control_of, has_failed, interval_of, is_short, is_unstable
+from dgprune.judgement import control_of, interval_of, withheld
 from dgprune.latency_table import Timed
 from dgprune.records import LatencyRecord, read_records
 from dgprune.schema import Json, canonical_json, encode
@@ -144,7 +144,7 @@ class Shipped:
         sha256 = open_artefact(artefact).artefact.sha256
         there = [e.record for e in read_records(records) if isinstance(e.record, LatencyRecord)]
         record = [found for found in there if found.subject.sha256 == sha256][-1]
-        return record, no_verdict(record, control_of(record, there))
+        return record, "; ".join(withheld(record, control_of(record, there))) or None
 
     def _export(self, plan: Plan) -> Path:
         source, store = self.source, str(self.folder / "store")
@@ -168,14 +168,3 @@ class Shipped:
 
     def _bad_images(self) -> list[str]:
         return ["--skip-bad-images"] if self.source.skip_bad_images else []
-
-
-def no_verdict(record: LatencyRecord, control: LatencyRecord | None) -> str | None:
-    """Why `bench` gives no verdict on a record, whatever its interval; None where it gives one."""
-    reasons = {
-        "processes died": is_short(record),
-        "more than a fifth of the rounds are void": is_unstable(record),
-        "processes of the A/A control died": control is not None and is_short(control),
-        "the A/A control failed": control is not None and has_failed(control),
-    }
-    return "; ".join(reason for reason, there in reasons.items() if there) or None

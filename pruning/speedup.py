@@ -63,11 +63,8 @@ def prune_to_speedup(
         shipped = Shipped(
             source=source_spec, dense=structure, aim=aim, folder=Path(folder), invoke=invoke
         )
-        dense_ms = None
-        if aim.latency_ms is not None:
-            timed = measurements.of(_DENSE, shipped.dense_ms)
-            dense_ms = timed.interval.estimate
-            progress.line(f"the given model: {dense_ms:.3g} ms{_told(timed)}")
+        dense_ms = None if aim.latency_ms is None else _dense_ms(shipped, measurements, progress)
+        if dense_ms is not None:
             aim = shipped.aim = aim.over(dense_ms)
         search = Search(
             scores=score_units(model, images, spec),
@@ -92,6 +89,13 @@ def prune_to_speedup(
         **aim.asked(),
     }
     return Done(path=done.path, fresh=done.fresh, summary=summary)
+
+
+def _dense_ms(shipped: Shipped, measurements: Measurements, progress: Progress) -> float:
+    """Median latency of the given model, in milliseconds."""
+    timed = measurements.of(_DENSE, shipped.dense_ms)
+    progress.line(f"the given model: {timed.interval.estimate:.3g} ms{_told(timed)}")
+    return timed.interval.estimate
 
 
 def _reached(aim: Aim, measured: Timed, dense_ms: float | None) -> Reached:

@@ -1,6 +1,6 @@
 """A ratio of speeds as text and as JSON: where it has no limits, dashes or null stand for them."""
 
-from dgprune.judgement import has_limits
+from dgprune.judgement import limits_of
 from dgprune.schema import Json
 from dgprune.statistics import Interval, Verdict
 from reports.section import DASH
@@ -32,11 +32,6 @@ def between(interval: Interval, digits: int = 2) -> str:
     """Such as `2.10 to 2.50`; one dash where there are no limits."""
     low, high = limits_of(interval)
     return DASH if low is None else f"{_number(low, digits)} to {_number(high, digits)}"
-
-
-def limits_of(interval: Interval) -> tuple[float | None, float | None]:
-    """Both limits; None where a single round counts, which has none."""
-    return (interval.low, interval.high) if has_limits(interval) else (None, None)
 
 
 def as_json(interval: Interval) -> Json:

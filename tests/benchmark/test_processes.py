@@ -5,13 +5,14 @@ from dataclasses import replace
 
 import pytest
 
+from benchmark import latency
 from benchmark.child import ProcessDiedError
 from benchmark.replication import replicate
 from benchmark.tiers import tier
-from dgprune.judgement import control_of, doubts, interval_of, judge
+from dgprune.judgement import control_of, doubts, interval_of, judge, withheld
 from dgprune.records import LatencyRecord
 from dgprune.statistics import Verdict
-from dgprune.timing import Replica, TimedBlock
+from dgprune.timing import Replica, TimedBlock, VoidRound
 from tests.conftest import TinyChain
 from tests.fakes.machines import DISTURBANCES, NoisyMachine
 from tests.reports.test_attribution import latency_of
@@ -105,6 +106,31 @@ def test_a_control_without_limits_vouches_for_nothing(
         few = replace(control, replicas=replicas, spec=replace(SPEC, replicas=1))
         assert judge(faster, few) is Verdict.INCONCLUSIVE
         assert "too few rounds of the A/A control count, so no verdict" in doubts(faster, few)
+
+
+def test_a_control_that_was_disturbed_vouches_for_nothing(
+    faster: LatencyRecord, control: LatencyRecord
+) -> None:
+    first, *rest = control.replicas
+    rounds = sorted({block.round for block in first.blocks})
+    void = tuple(VoidRound(round=r, reason="power brake") for r in rounds[: len(rounds) // 2])
+    disturbed = replace(control, replicas=(replace(first, void=void), *rest))
+    assert judge(faster, disturbed) is Verdict.INCONCLUSIVE
+    told = "more than a fifth of the rounds of the A/A control are void, so no verdict"
+    assert told in doubts(faster, disturbed)
+    assert withheld(faster, disturbed) == [told]
+
+
+def test_a_speedup_without_limits_is_told_with_dashes_and_null(
+    faster: LatencyRecord, control: LatencyRecord
+) -> None:
+    (first, *_) = faster.replicas
+    once = replace(first, blocks=tuple(b for b in first.blocks if b.round == 0))
+    single = replace(faster, replicas=(once,), spec=replace(SPEC, replicas=1))
+    told = latency._numbers(single, control)
+    assert told["speedup"]["low"] is told["speedup"]["high"] is None
+    assert "[-, -] (inconclusive" in told["text"]
+    assert "inf" not in told["text"].split("(")[0]
 
 
 def test_a_control_vouches_for_what_ran_as_it_did(

@@ -86,7 +86,7 @@ EQUAL = replicas(1.0)
 DOUBTS = {
     "more than a fifth of the rounds are void": (EQUAL, replicas(2.0, void=0.5)),
     "the A/A control failed": (replicas(1.1), replicas(2.0)),
-    "processes of the A/A control died": ((), replicas(2.0)),
+    "0 of 1 processes of the A/A control measured": ((), replicas(2.0)),
 }
 
 

@@ -233,7 +233,7 @@ def test_the_command_ships_what_it_measured(
     pytest.importorskip(runtime)
     monkeypatch.setenv("DGPRUNE_CACHE", str(tmp_path / "cache"))
     # On a busy machine rounds are void, and nothing would be kept (tests/pruning/test_shipped.py).
-    monkeypatch.setattr("pruning.shipped.no_verdict", lambda record, control: None)
+    monkeypatch.setattr("pruning.shipped.withheld", lambda record, control: [])
     for grid in ("WIDTHS", "HEADS", "MLPS"):  # a coarse table: six models instead of twenty
         monkeypatch.setattr(f"dgprune.latency_table.{grid}", (1.0, 0.25))
     where = ["--data", chain.data, "--target", chain.target, "--out", str(tmp_path / "out")]
