@@ -97,8 +97,8 @@ def prune_as_asked(asked: Asked, out: Path, invoke: Invoke, progress: Progress =
 
 def _kept(summary: Json) -> list[str]:
     """What a pruned checkpoint keeps, for a person: one line an axis, a column a block."""
-    heads = [block.split(", MLP ")[0].replace(" heads x ", "x") for block in summary["blocks"]]
-    units = [block.split(", MLP ")[1] for block in summary["blocks"]]
+    heads = [f"{block['heads']}x{block['head_dim']}" for block in summary["blocks"]]
+    units = [str(block["mlp_units"]) for block in summary["blocks"]]
     columns = [max(map(len, pair)) for pair in zip(heads, units, strict=True)]
 
     def row(values: list[str]) -> str:

@@ -234,7 +234,8 @@ def _summary(folder: Path) -> Json:
     return {
         "width": structure.embed_dim,
         "blocks": [
-            f"{b.num_heads} heads x {b.head_dim}, MLP {b.mlp_hidden}" for b in structure.blocks
+            {"heads": b.num_heads, "head_dim": b.head_dim, "mlp_units": b.mlp_hidden}
+            for b in structure.blocks
         ],
         "macs_per_image": cost.macs_per_image,
         "parameters": cost.parameters,
