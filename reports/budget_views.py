@@ -86,10 +86,16 @@ def speeds_within(reached: Sequence[float], most: int) -> list[float]:
 
 
 def fast_enough(table: Table, speed: float) -> Callable[[Sequence[Row]], Row | None]:
-    """The choice of a user who needs that speedup: the best validation of those that reach it."""
+    """The choice of a user who needs that speedup: the best validation of those that reach it.
+
+    None where there is something to choose and not all were validated.
+    """
 
     def best(rows: Sequence[Row]) -> Row | None:
         fast = [row for row in rows if (gain(row, table) or 0.0) >= speed]
+        validated = [row for row in fast if row.source_accuracy is not None]
+        if len(fast) > 1 and len(validated) < len(fast):
+            return None
         return max(fast, key=lambda row: row.source_accuracy or 0.0, default=None)
 
     return best

@@ -19,7 +19,7 @@ def time_sections(entries: Sequence[Entry]) -> list[Section]:
 def _section(record_id: str, record: ProfileRecord) -> Section:
     baseline = record.baseline.label if record.baseline else None
     return Section(
-        title=f"Where the time of {profile_title(record)} goes",
+        title=f"Where the time goes: {profile_title(record)}",
         text="Time of every node the runtime executes, as its own profiler counts it, summed by "
         "what the node is for. Counting slows small nodes down: the sums say where the time goes, "
         f"the speedups above how long a call takes. From record {record_id}.",

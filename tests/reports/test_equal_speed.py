@@ -1,6 +1,8 @@
 """At equal speed over targets and seeds: who is shown, who is set against whom, and by how much."""
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -8,6 +10,7 @@ from dgprune.paired import Pairs, difference_interval
 from dgprune.records import Entry
 from dgprune.statistics import student_interval
 from reports.accuracy_details import points_interval
+from reports.budget_views import fast_enough
 from reports.equal_speed import equal_speed_sections
 from reports.rows import tables
 from tests.fakes.accuracy import entries_of
@@ -124,3 +127,16 @@ def test_ways_that_share_no_seed_say_so() -> None:
     assert rows[1]["at least 1x"] == (
         "80.0 % at 1.00x, 1 seed; no seed or no images in common with fisher"
     )
+
+
+@pytest.mark.parametrize(
+    ("validated", "chosen"),
+    [((0.9, 0.8), 0), ((0.8, 0.9), 1), ((None,), 0), ((0.9, None), None), ((None, None), None)],
+)
+def test_the_best_validation_is_chosen_only_where_all_were_validated(
+    validated: tuple[float | None, ...], chosen: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reports.budget_views.gain", lambda row, table: 2.0)
+    rows: list[Any] = [SimpleNamespace(source_accuracy=share) for share in validated]
+    table: Any = None
+    assert fast_enough(table, 1.5)(rows) is (None if chosen is None else rows[chosen])
