@@ -169,7 +169,7 @@ def check_recipe(recipe: Recipe, form: str = "onnx", *, here: bool = True) -> No
     """
     from benchmark.cells import LatencySpec
     from benchmark.tiers import tier
-    from dgprune.runtimes.opening import require_here, runtime_spec
+    from dgprune.runtimes.opening import require_executes, require_here, runtime_spec
 
     bench = recipe.bench
     tier(bench.tier, recipe.seed)
@@ -177,4 +177,6 @@ def check_recipe(recipe: Recipe, form: str = "onnx", *, here: bool = True) -> No
         asked = runtime_spec(form, part.runtime, part.provider, 1, allow_fallback=False)
         if here:
             require_here(asked)
+            for precision in recipe.export.precisions:
+                require_executes(precision, asked)
     LatencySpec(artefact="", data="", batch_sizes=bench.batch, threads=bench.threads)

@@ -73,6 +73,25 @@ def require_here(spec: RuntimeSpec) -> None:
         require_cuda(f"--runtime {spec.name}")
 
 
+def require_executes(precision: str, spec: RuntimeSpec) -> None:
+    """Raises DgpruneError where this machine's CPU would compute a `precision` in another one.
+
+    That is known before a file is made; what a GPU does, the proof of the file says.
+    """
+    if spec.provider != "cpu" or precision in ("fp32", "int8"):
+        return
+    capable: list[str] = []
+    if spec.name == "openvino":
+        import openvino
+
+        capable = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    if precision.upper() not in capable:
+        raise DgpruneError(
+            f"{spec.name} does not compute in {precision} on this CPU; leave {precision} out of "
+            "export.precisions, or name another runtime or provider"
+        )
+
+
 def open_runtime(opened: "OpenArtefact | Checkpoint", spec: RuntimeSpec) -> Runtime:
     """The runtime of `spec` for an opened artefact or checkpoint, to be entered.
 

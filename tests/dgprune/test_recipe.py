@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from benchmark.cli import check_recipe as check_measured
 from dgprune.chain import distillation_options, pruning_options, run_chain, training_options
 from dgprune.errors import DgpruneError
 from dgprune.lineage import LineageStep
@@ -291,3 +292,29 @@ def test_a_budget_that_no_cut_can_meet_is_refused_before_any_work(tmp_path: Path
     recipe = changed(tmp_path, "pacs-tiny-cpu", "ratios = [0.5]", own)
     with pytest.raises(DgpruneError, match="torch-pruning.*ratio"):
         check_recipe(recipe)
+
+
+@pytest.mark.parametrize(
+    ("form", "precision", "capable", "runs"),
+    [
+        ("onnx", "int8", [], True),
+        ("onnx", "fp16", ["FP16"], False),
+        ("onnx", "bf16", ["BF16"], False),
+        ("openvino", "bf16", ["FP32", "BF16"], True),
+        ("openvino", "bf16", ["FP32"], False),
+        ("openvino", "fp16", ["FP32", "BF16"], False),
+    ],
+)
+def test_a_precision_that_this_cpu_has_not_is_refused_before_any_work(
+    form: str, precision: str, capable: list[str], runs: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    core = pytest.importorskip("openvino").Core
+    monkeypatch.setattr(core, "get_property", lambda *_: capable)
+    export = ExportRecipe(formats=(form,), precisions=("fp32", precision))
+    recipe = dataclasses.replace(named_recipe("quickstart"), export=export)
+    check_measured(recipe, form, here=False)  # another machine may have it
+    if runs:
+        check_measured(recipe, form)
+    else:
+        with pytest.raises(DgpruneError, match=f"does not compute in {precision} on this CPU"):
+            check_measured(recipe, form)

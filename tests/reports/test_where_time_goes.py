@@ -58,7 +58,7 @@ def test_a_profile_has_a_section_and_changes_no_table(
     assert tables(read_records(file)) == tables(read_records(chain.records))
     folder = report([file], tmp_path / "out").path.parent
     markdown = (folder / "report.md").read_text()
-    assert "## Where the time of taylor-50" in markdown.replace("\\", "")
+    assert "## Where the time goes: taylor-50" in markdown.replace("\\", "")
     assert "| mlp | 4.000 ms | 57 % | 1.000 ms | 33 % | 3.000 ms | 75 % |" in markdown
     page = (folder / "report.html").read_text()
     identity = read_records(file)[-1].id
@@ -68,8 +68,8 @@ def test_a_profile_has_a_section_and_changes_no_table(
 
 def test_a_report_without_profiles_has_no_such_section(chain: TinyChain, tmp_path: Path) -> None:
     folder = report([chain.records], tmp_path / "out").path.parent
-    assert "Where the time of" not in (folder / "report.md").read_text()
-    assert "Where the time of" not in (folder / "report.html").read_text()
+    assert "Where the time goes:" not in (folder / "report.md").read_text()
+    assert "Where the time goes:" not in (folder / "report.html").read_text()
 
 
 def test_profiles_alone_make_a_report(tmp_path: Path, profile_record: ProfileRecord) -> None:
