@@ -88,7 +88,7 @@ def require_executes(precision: str, spec: RuntimeSpec) -> None:
     if precision.upper() not in capable:
         raise DgpruneError(
             f"{spec.name} does not compute in {precision} on this CPU; leave {precision} out of "
-            "export.precisions, or name another runtime or provider"
+            "[export], or name another runtime or provider"
         )
 
 
