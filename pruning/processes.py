@@ -98,9 +98,20 @@ def joined_processes() -> Iterator[Processes]:
     if missing:
         raise DgpruneError(f"WORLD_SIZE is set but {missing[0]} is not; start with torchrun")
     if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+        _take_device(int(os.environ.get("LOCAL_RANK", "0")))
     distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     try:
         yield Processes(rank=distributed.get_rank(), count=distributed.get_world_size())
     finally:
         distributed.destroy_process_group()
+
+
+def _take_device(local_rank: int) -> None:
+    """A GPU for each process of this machine: NCCL refuses two processes on one."""
+    there = torch.cuda.device_count()
+    if local_rank >= there:
+        raise DgpruneError(
+            f"process {local_rank + 1} of this machine finds {there} GPU(s); start no more than "
+            f"--nproc-per-node {there}"
+        )
+    torch.cuda.set_device(local_rank)

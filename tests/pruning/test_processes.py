@@ -16,7 +16,7 @@ from dgprune.data import Sample
 from dgprune.errors import DgpruneError
 from pruning.batches import Cursor, Feed
 from pruning.invariance import coral_loss
-from pruning.processes import Processes, count_of_processes
+from pruning.processes import Processes, count_of_processes, joined_processes
 from pruning.sources_check import require_sources
 from pruning.training import Task
 from pruning.training_spec import TrainSpec
@@ -93,6 +93,22 @@ def test_what_stops_the_first_process_is_one_line_in_each(chain: TinyChain, tmp_
 def test_without_torchrun_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     assert count_of_processes() == 1
+
+
+def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[int] = []
+    joined = {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
+    for name, value in (joined | {"LOCAL_RANK": "1"}).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    monkeypatch.setattr("torch.cuda.set_device", taken.append)
+    with (
+        pytest.raises(DgpruneError, match=r"finds 1 GPU.* --nproc-per-node 1"),
+        joined_processes(),
+    ):
+        pytest.fail("it was joined")
+    assert taken == []
 
 
 @pytest.mark.parametrize("rank", [0, 1])
