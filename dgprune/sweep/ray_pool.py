@@ -1,12 +1,13 @@
 """Workers of a Ray cluster, or of a Ray that is started here for the time of the sweep."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from typing import Any
 
@@ -135,17 +136,27 @@ def _connect(address: str) -> Any:
 
     quiet: Any = {"log_to_driver": False, "logging_level": "ERROR"}
     try:
-        if address != AUTO:
-            ray.init(address=address, **quiet)
-        elif _answers(os.environ.get("RAY_ADDRESS", "")):
-            ray.init(address="auto", **quiet)
-        else:
-            cores = len(os.sched_getaffinity(0))
-            alone: Any = {"include_dashboard": False, "object_store_memory": _STORE_BYTES}
-            ray.init(address="local", num_cpus=cores, **alone, **quiet)
+        with _sigterm_kept():
+            if address != AUTO:
+                ray.init(address=address, **quiet)
+            elif _answers(os.environ.get("RAY_ADDRESS", "")):
+                ray.init(address="auto", **quiet)
+            else:
+                cores = len(os.sched_getaffinity(0))
+                alone: Any = {"include_dashboard": False, "object_store_memory": _STORE_BYTES}
+                ray.init(address="local", num_cpus=cores, **alone, **quiet)
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
         raise DgpruneError(f"--ray {address}: {error}; see `ray status`, or use --jobs") from None
     return ray
+
+
+@contextmanager
+def _sigterm_kept() -> Iterator[None]:
+    """Ray's handler would end the command with code 1, a failed cell's; it is to end as Ctrl-C."""
+    kept = signal.getsignal(signal.SIGTERM)
+    yield
+    if signal.getsignal(signal.SIGTERM) is not kept:
+        signal.signal(signal.SIGTERM, kept)
 
 
 def _require_answer(address: str) -> None:

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from dgprune.errors import DgpruneError
+from dgprune.sweep.ray_pool import _connect
 from dgprune.sweep.sweep import SweepSpec
 from tests.dgprune.sweep.test_sweep import (
     SLOW,
@@ -62,6 +63,17 @@ def test_a_killed_sweep_on_ray_goes_on_to_the_same_records(spec: SweepSpec) -> N
     assert heard.lines[0].startswith("9 cells, ")
     assert (spec.out / "records.jsonl").read_bytes() == whole_run(spec)
     assert set(calls(spec.out).values()) == {1}
+
+
+@RAY
+def test_sigterm_stays_what_the_command_made_of_it() -> None:
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        ray = _connect("auto")
+        assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
+        ray.shutdown()
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @RAY
